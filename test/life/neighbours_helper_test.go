@@ -2,9 +2,11 @@ package life_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +17,6 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
-	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/store/storetest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
@@ -29,6 +30,7 @@ type hangTest struct {
 	srv     *dogtest.Server
 	hang    string // fixed
 	until   chan struct{}
+	engine  *storetest.Engine // whose commits wait; nil: they do not
 
 	hung atomic.Bool // a place that hangs the first time only
 
@@ -41,7 +43,7 @@ type hangTest struct {
 func (s *hangTest) at(place, name string) {
 	switch {
 	case place != s.hang || name != "bad":
-	case place == "Clusterize" || place == "New" || place == "Schema":
+	case place == "Clusterize" || strings.HasSuffix(place, ".New") || place == "Schema":
 		if s.hung.CompareAndSwap(false, true) {
 			<-s.until
 		}
@@ -82,11 +84,24 @@ func (o *hangObject) OnStop(context.Context, dog.StopReason) error {
 	defer o.test.mu.Unlock()
 	o.test.running[o.Name()]--
 	o.test.stops++
-	if o.test.hang == "disk" { // it would wait for the disk, too
-		return nil
-	}
-	return o.Storage().Put("stopped", []byte("yes"))
+	return o.keep("stopped")
 }
+
+// keep stores something. If the disk hangs, it would wait for the disk, too:
+// then it reads what was stored before.
+func (o *hangObject) keep(what string) error {
+	if o.test.hang != "disk" {
+		return o.Storage().Put(what, []byte("yes"))
+	}
+	_, found, err := o.Storage().Get("kept")
+	if err == nil && !found {
+		err = errors.New("what was stored is not there")
+	}
+	return err
+}
+
+// Keep stores what keep reads.
+func (o *hangObject) Keep(context.Context) error { return o.Storage().Put("kept", nil) }
 
 func (o *hangObject) OnAlarm(context.Context, dog.Alarm) error {
 	o.test.at("OnAlarm", o.Name())
@@ -96,7 +111,7 @@ func (o *hangObject) OnAlarm(context.Context, dog.Alarm) error {
 func (o *hangObject) Knock(ctx context.Context) error {
 	o.test.at("handler", o.Name())
 	if o.Name() != "bad" {
-		return nil
+		return o.keep("knocked")
 	}
 	switch o.test.hang {
 	case "log":
@@ -115,13 +130,32 @@ func (o *hangObject) Knock(ctx context.Context) error {
 		return o.Storage().Alarms().Set(time.Now())
 	case "timer":
 		o.After(time.Nanosecond, func(context.Context) error { o.test.at("timer", o.Name()); return nil })
+	case "Encode", "Decode":
+		m := dog.MapOf[string](o.Storage(), "").With(hangCodec{o.test})
+		err := o.Storage().Put("a", nil)
+		_, _, get := m.Get("a")
+		return errors.Join(err, get, m.Put("b", "text"))
 	case "disk":
-		return o.Storage().Put("knocked", nil)
+		return o.Keep(ctx)
 	}
 	return nil
 }
 
+// hangCodec is a dog.Codec that hangs.
+type hangCodec struct{ test *hangTest }
+
+func (c hangCodec) Encode(v any) ([]byte, error) {
+	c.test.at("Encode", "bad")
+	return []byte(v.(string)), nil
+}
+
+func (c hangCodec) Decode([]byte, any) error {
+	c.test.at("Decode", "bad")
+	return nil
+}
+
 func (o *hangObject) Receive(w http.ResponseWriter, _ *http.Request) error {
+	o.test.at("Receive", o.Name())
 	_, _ = w.Write([]byte("hello"))
 	return nil
 }
@@ -140,6 +174,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 type hangGroup struct {
 	dog.Group
 	test *hangTest
+}
+
+func (g *hangGroup) OnStart(context.Context) error {
+	g.test.at("OnStart of a group", g.Name())
+	return nil
+}
+
+func (g *hangGroup) OnStop(context.Context, dog.StopReason) error {
+	g.test.at("OnStop of a group", g.Name())
+	return nil
 }
 
 func (g *hangGroup) Identify(req *http.Request) (string, error) {
@@ -162,7 +206,18 @@ type hangReplica struct {
 	test *hangTest
 }
 
+func (r *hangReplica) OnStart(context.Context) error {
+	r.test.at("OnStart of a replica", r.GroupName())
+	return nil
+}
+
+func (r *hangReplica) OnStop(context.Context, dog.StopReason) error {
+	r.test.at("OnStop of a replica", r.GroupName())
+	return nil
+}
+
 func (r *hangReplica) Receive(w http.ResponseWriter, req *http.Request) error {
+	r.test.at("Receive of a replica", r.GroupName())
 	_, err := r.Connect(w, req, nil)
 	return err
 }
@@ -224,11 +279,11 @@ func newHangTest(t *testing.T, hang string) *hangTest {
 	case "Schema":
 		keep, schema = fixture.OpenedStore(&hangEngine{fixture.PromptEngine(), s}), dog.Schema{"a step"}
 	case "disk":
-		engine := storetest.New()
-		keep = fixture.OpenedStore(engine)
+		s.engine = storetest.New()
+		keep = fixture.OpenedStore(s.engine)
 		go func() {
 			<-s.until
-			engine.Prompt()
+			s.engine.Prompt()
 		}()
 	}
 	s.rt = dogtest.New(t, dog.Options{
@@ -236,28 +291,28 @@ func newHangTest(t *testing.T, hang string) *hangTest {
 		EvictAfter: time.Minute, MaxObjects: 750, StartTimeout: -1,
 		Logger: slog.New(holdingLog{slog.DiscardHandler, s}),
 		Trace: &dog.Trace{
-			ObjectStarted: func(o dog.ObjectInfo) { s.at("ObjectStarted", o.Name) },
-			ObjectStopped: func(o dog.ObjectInfo, _ error) { s.at("ObjectStopped", o.Name) },
-			EventDone:     func(e dog.EventInfo) { s.at("EventDone", e.Object.Name) },
-			SocketOpened:  func(c *dog.Socket) { s.at("SocketOpened", c.UID()) },
-			SocketClosed:  func(c *dog.Socket, _ *dog.CloseError) { s.at("SocketClosed", c.UID()) },
+			ObjectStarted: func(o dog.ObjectInfo) { s.at("Trace.ObjectStarted", o.Name) },
+			ObjectStopped: func(o dog.ObjectInfo, _ error) { s.at("Trace.ObjectStopped", o.Name) },
+			EventDone:     func(e dog.EventInfo) { s.at("Trace.EventDone", e.Object.Name) },
+			SocketOpened:  func(c *dog.Socket) { s.at("Trace.SocketOpened", c.UID()) },
+			SocketClosed:  func(c *dog.Socket, _ *dog.CloseError) { s.at("Trace.SocketClosed", c.UID()) },
 		},
 	})
 	s.objects, err = dog.RegisterObject(
 		s.rt, "object", &dog.ObjectOptions[hangObject]{
-			New:    func() *hangObject { s.at("New", "bad"); return &hangObject{test: s} },
+			New:    func() *hangObject { s.at("ObjectOptions.New", "bad"); return &hangObject{test: s} },
 			Schema: schema,
 		},
 	)
 	require.NoError(t, err)
 	replicas, err := dog.RegisterReplica(
-		s.rt, "replica", &dog.ReplicaOptions[hangReplica]{New: func() *hangReplica { return &hangReplica{test: s} }},
+		s.rt, "replica", &dog.ReplicaOptions[hangReplica]{New: func() *hangReplica { s.at("ReplicaOptions.New", "bad"); return &hangReplica{test: s} }},
 	)
 	require.NoError(t, err)
 	s.groups, err = dog.RegisterGroup(
 		s.rt, "group", replicas,
 		&dog.GroupOptions[hangGroup]{
-			New: func() *hangGroup { return &hangGroup{test: s} }, Limit: 10,
+			New: func() *hangGroup { s.at("GroupOptions.New", "bad"); return &hangGroup{test: s} }, Limit: 10,
 			Presence: dog.Presence{Grace: time.Second},
 		},
 	)
@@ -272,11 +327,17 @@ func newHangTest(t *testing.T, hang string) *hangTest {
 func (s *hangTest) provoke(t *testing.T) {
 	t.Helper()
 	switch s.hang {
+	case "disk":
+		s.keepAll(t)
+		go func() { _ = dog.CallErr0(context.Background(), s.objects.Named("bad"), (*hangObject).Knock) }()
+	case "Receive":
+		go fixture.Get(s.objects.Named("bad"))
 	case "answer":
 		go s.objects.Named("bad").
 			ServeHTTP(slowReader{httptest.NewRecorder(), s}, httptest.NewRequest("GET", "/", nil))
-	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "SocketOpened", "SocketClosed",
-		"OnGossip", "OnPresence":
+	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "Trace.SocketOpened", "Trace.SocketClosed",
+		"OnGossip", "OnPresence", "ReplicaOptions.New", "GroupOptions.New", "Receive of a replica",
+		"OnStart of a group", "OnStart of a replica", "OnStop of a group", "OnStop of a replica":
 		go func() {
 			c, _, err := s.srv.TryDial("/?group=bad&u=bad", dogtest.DialOptions{})
 			if err != nil {
@@ -287,7 +348,7 @@ func (s *hangTest) provoke(t *testing.T) {
 				c.Send("hello")
 			case "OnError":
 				c.Vanish()
-			case "OnClose", "SocketClosed":
+			case "OnClose", "Trace.SocketClosed", "OnStop of a group", "OnStop of a replica":
 				c.Close(1000, "")
 			case "OnGossip":
 				_, _ = s.groups.Named("bad").Gossip(context.Background(), "hello")
@@ -301,39 +362,3 @@ func (s *hangTest) provoke(t *testing.T) {
 	}
 	synctest.Wait()
 }
-
-// hangEngine opens databases in which nothing happens, except that the first
-// one hangs at a step of its schema.
-type hangEngine struct {
-	store.Engine
-	test *hangTest
-}
-
-func (e *hangEngine) OpenSQL(store.Pages, store.SQLLimits) (store.SQL, error) {
-	return hangSQL{test: e.test}, nil
-}
-
-type hangSQL struct {
-	store.SQL
-	test *hangTest
-}
-
-func (q hangSQL) Run(_ string, _ []any, write func() error) (store.Rows, error) {
-	q.test.at("Schema", "bad")
-	return noRows{}, write()
-}
-
-func (hangSQL) Allow(time.Duration, int) {}
-func (hangSQL) Savepoint(int) error      { return nil }
-func (hangSQL) Release(int) error        { return nil }
-func (hangSQL) LastInsertID() int64      { return 0 }
-func (hangSQL) Changes() int64           { return 0 }
-func (hangSQL) Commit() error            { return nil }
-func (hangSQL) Rollback() error          { return nil }
-func (hangSQL) Close() error             { return nil }
-
-type noRows struct{ store.Rows }
-
-func (noRows) Next() bool   { return false }
-func (noRows) Err() error   { return nil }
-func (noRows) Close() error { return nil }

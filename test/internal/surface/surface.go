@@ -52,6 +52,7 @@ func (f Func) Takes(types ...string) bool {
 type Package struct {
 	declared []Func
 	embedded map[string][]string // types by the struct types that embed them
+	hooks    []string
 }
 
 // Read reads the Go files of a folder but for tests, and those files besides.
@@ -88,6 +89,7 @@ func (p *Package) add(file *ast.File) {
 			for _, spec := range d.Specs {
 				if spec, ok := spec.(*ast.TypeSpec); ok {
 					p.embed(spec)
+					p.hook(spec)
 				}
 			}
 		}
@@ -105,6 +107,40 @@ func (p *Package) embed(spec *ast.TypeSpec) {
 		}
 	}
 }
+
+// hook adds what the package may call, if the type is exported.
+func (p *Package) hook(spec *ast.TypeSpec) {
+	if !spec.Name.IsExported() {
+		return
+	}
+	switch typ := spec.Type.(type) {
+	case *ast.InterfaceType:
+		p.hooks = append(p.hooks, functions(typ.Methods, "")...)
+	case *ast.StructType:
+		p.hooks = append(p.hooks, functions(typ.Fields, spec.Name.Name+".")...)
+	}
+}
+
+// functions returns the exported names in a list whose type is a function.
+func functions(list *ast.FieldList, prefix string) (names []string) {
+	for _, field := range list.List {
+		if _, ok := field.Type.(*ast.FuncType); !ok {
+			continue
+		}
+		for _, name := range field.Names {
+			if name.IsExported() {
+				names = append(names, prefix+name.Name)
+			}
+		}
+	}
+	return names
+}
+
+// Hooks returns where the package calls the program that uses it: the methods
+// of exported interfaces, by their names, and the functions among the fields of
+// exported structs, as Type.Field. It does not return the parameters of
+// functions.
+func (p *Package) Hooks() []string { return p.hooks }
 
 // Declared returns the exported functions and methods as they are declared, the
 // methods of unexported types too.
