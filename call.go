@@ -20,11 +20,13 @@ import (
 //
 // The method's context has the values of ctx. It ends when ctx ends, and when
 // the object does. A handler's own context is not passed on in this way: a call
-// continues when the caller's object is reset. Call waits for the turn of the
-// object until ctx ends. The method runs in the goroutine of the caller, so
-// once it has started, Call returns only after the method has returned. If ctx
-// has ended by then, the effects of the method stay, and the error is the cause
-// of ctx's end.
+// continues when the caller's object is reset. Only what bounds the handler
+// itself, such as the context of its own caller, bounds the method too. A
+// context that a handler derives from its own, with an end of its own, ends
+// with the object as well. Call waits for the turn of the object until ctx
+// ends. The method runs in the goroutine of the caller, so once it has started,
+// Call returns only after the method has returned. If ctx has ended by then,
+// the effects of the method stay, and the error is the cause of ctx's end.
 //
 // In one process, the method gets the same Go value as argument that the caller
 // has passed, and the caller gets the same value that the method has returned.

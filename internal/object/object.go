@@ -304,10 +304,7 @@ func (o *Object) Admin(wait context.Context, from turn.Origin, do func(*Life) er
 // Call runs a method of the object on behalf of the holder of ctx, and returns
 // when the earlier writes of the object are durable.
 func (o *Object) Call(ctx context.Context, from *turn.Origin, method string, run Work) error {
-	h := handling{kind: EventCall, method: method, ends: true, answers: true}
-	if !turn.Unbounded(ctx) {
-		h.caller = ctx
-	}
+	h := handling{kind: EventCall, method: method, caller: turn.BoundOf(ctx), ends: true, answers: true}
 	err := o.deliver(ctx, from, &h, run)
 	if h.outcome != nil {
 		err = o.AwaitOutcome(ctx, h.outcome, err)

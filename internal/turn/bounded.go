@@ -19,6 +19,9 @@ type Bounded struct {
 	merged atomic.Pointer[merged]
 }
 
+// boundedKey is the key under which a [Bounded] has itself as value.
+type boundedKey struct{}
+
 // over is the merged of a [Bounded] that was released before anybody asked for
 // its end.
 var over = new(merged)
@@ -35,21 +38,27 @@ type merged struct {
 // call [Bounded.Release].
 func (e *Event) Within(caller context.Context) *Bounded { return &Bounded{Event: e, caller: caller} }
 
-// Unbounded reports whether ctx never ends, or ends only with the object that
-// it belongs to.
-func Unbounded(ctx context.Context) bool {
-	switch ctx.(type) {
+// BoundOf returns what bounds the events that a caller with ctx causes: ctx, or
+// if that is the context of an event, what bounds that event, since what the
+// event has caused outlives a reset of its object. Nil: nothing does.
+func BoundOf(ctx context.Context) context.Context {
+	switch ctx := ctx.(type) {
 	case *Event:
-		return true
+		return nil
 	case *Bounded:
-		return false
+		return ctx.caller
 	}
 	done := ctx.Done()
 	if done == nil {
-		return true
+		return nil
 	}
-	e := From(ctx)
-	return e != nil && done == e.Done()
+	if e := From(ctx); e != nil && done == e.Done() {
+		return nil
+	}
+	if b, _ := ctx.Value(boundedKey{}).(*Bounded); b != nil && done == b.Done() {
+		return b.caller
+	}
+	return ctx
 }
 
 // Release ends the context and releases its resources.
@@ -87,8 +96,11 @@ func (b *Bounded) Err() error {
 // Value returns the event's value for key. It also serves the keys that package
 // context uses to find out why the context ended.
 func (b *Bounded) Value(key any) any {
-	if key == (eventKey{}) {
+	switch key {
+	case eventKey{}:
 		return b.Event
+	case boundedKey{}:
+		return b
 	}
 	if b.known() == nil && b.caller.Err() == nil {
 		return b.Event.Value(key)

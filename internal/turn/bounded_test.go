@@ -137,22 +137,31 @@ func TestBounded_HasOneEndForAllWhoAsk(t *testing.T) {
 	}
 }
 
-func TestUnbounded(t *testing.T) {
+func TestBoundOf_IsNotTheEndOfTheCallersObject(t *testing.T) {
 	life, stop := context.WithCancel(background)
 	defer stop()
 	e, err := begin(background, &turn.Lock{}, life, turn.Origin{})
 	require.NoError(t, err)
 	defer e.End()
-	ended, cancel := context.WithCancel(e)
+	caller, cancel := context.WithCancel(background)
 	defer cancel()
-	bounded := e.Within(ended)
+	bounded := e.Within(caller)
 	defer bounded.Release()
-	require.True(t, turn.Unbounded(background))
-	require.True(t, turn.Unbounded(e))
-	require.True(t, turn.Unbounded(context.WithValue(e, key("a"), 1)))
-	require.True(t, turn.Unbounded(context.WithoutCancel(ended)))
-	require.False(t, turn.Unbounded(life))
-	require.False(t, turn.Unbounded(ended))
-	require.False(t, turn.Unbounded(bounded))
-	require.False(t, turn.Unbounded(context.WithValue(bounded, key("a"), 1)))
+	ofOwn, cancelOwn := context.WithCancel(bounded)
+	defer cancelOwn()
+	for _, unbounded := range []context.Context{
+		background, e, context.WithValue(e, key("a"), 1), context.WithoutCancel(ofOwn),
+	} {
+		require.Nil(t, turn.BoundOf(unbounded))
+	}
+	for _, bound := range []context.Context{life, caller, ofOwn, context.WithValue(ofOwn, key("a"), 1)} {
+		require.Equal(t, bound, turn.BoundOf(bound))
+	}
+	for _, own := range []context.Context{bounded, context.WithValue(bounded, key("a"), 1)} {
+		require.Equal(t, caller, turn.BoundOf(own))
+	}
+	inner, err := begin(background, &turn.Lock{}, life, turn.Inside(nil, bounded)) // it has the values of bounded
+	require.NoError(t, err)
+	defer inner.End()
+	require.Nil(t, turn.BoundOf(context.WithValue(inner, key("a"), 1)))
 }

@@ -110,34 +110,6 @@ func TestCall_ReturnsTheResetOfItsCaller(t *testing.T) {
 	})
 }
 
-// What ends the context of a caller ends the contexts of all that work for it,
-// and each gets the cause.
-func TestCall_EndOfTheCallersContextReachesAllObjects(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, runners := newRunners(t, dog.Options{})
-		ctx, cancel := context.WithCancelCause(t.Context())
-		reason := errors.New("the guest has left")
-		began := time.Now()
-		time.AfterFunc(time.Minute, func() { cancel(reason) })
-		causes := make(chan error, 3)
-		var down func(names ...string) task
-		down = func(names ...string) task {
-			return func(ctx context.Context, _ *runner) error {
-				defer func() { causes <- context.Cause(ctx) }()
-				if len(names) == 0 {
-					return fixture.Idle(ctx, time.Hour)
-				}
-				return run(ctx, runners.Named(names[0]), down(names[1:]...))
-			}
-		}
-		require.ErrorIs(t, run(ctx, runners.Named("ada"), down("bob", "cyd")), reason)
-		for range 3 {
-			require.ErrorIs(t, <-causes, reason)
-		}
-		require.Equal(t, time.Minute, time.Since(began))
-	})
-}
-
 func TestCall_ShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, runners := newRunners(t, dog.Options{})
