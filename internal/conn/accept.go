@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"time"
@@ -35,8 +34,7 @@ type Options struct {
 	// included, that have been sent but not yet accepted by the kernel because
 	// the peer does not read them. A message longer than QueueBytes never fits.
 	// Up to 8 MiB more may be queued for a peer that keeps reading, or that has
-	// had less than a Moment to read. Default 1 MiB. Values over half the
-	// maximum int are reduced to that.
+	// had less than a Moment to read. Default 1 MiB.
 	QueueBytes int
 	// Moment is how long a peer must have read nothing before it is blamed for
 	// the bytes queued beyond QueueBytes. It is extended if the peer may still
@@ -88,16 +86,12 @@ type Options struct {
 	Heart *Heart
 }
 
-// maxQueue leaves room for sums without overflow.
-const maxQueue = math.MaxInt / 2
-
 // WithDefaults returns the options with defaults filled in. It copies them only
 // if something is missing. A caller with many connections calls it once, so
 // that they share the options.
 func (o *Options) WithDefaults() *Options {
-	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.QueueBytes <= maxQueue && o.Moment > 0 &&
-		o.WriteTimeout > 0 &&
-		o.CloseTimeout > 0 {
+	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.Moment > 0 &&
+		o.WriteTimeout > 0 && o.CloseTimeout > 0 {
 		return o
 	}
 	opts := new(Options)
@@ -110,7 +104,6 @@ func (o *Options) WithDefaults() *Options {
 	if opts.QueueBytes <= 0 {
 		opts.QueueBytes = 1 << 20
 	}
-	opts.QueueBytes = min(opts.QueueBytes, maxQueue)
 	opts.Moment = cmp.Or(max(opts.Moment, 0), time.Second)
 	opts.WriteTimeout = cmp.Or(max(opts.WriteTimeout, 0), 10*time.Second)
 	opts.CloseTimeout = cmp.Or(max(opts.CloseTimeout, 0), 5*time.Second)

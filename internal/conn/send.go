@@ -74,7 +74,7 @@ func (c *Conn) roomLocked(f *Frame) int {
 	if f.Len() > c.opts.QueueBytes || c.out.bytes+f.Len() <= room || c.tooSlowLocked() {
 		return room
 	}
-	return room + maxSpare
+	return room + maxSpare // no overflow: about room bytes are in memory already
 }
 
 // offerLocked adds an item to the queue according to the policy, and begins to
