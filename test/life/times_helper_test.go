@@ -126,10 +126,12 @@ func timeToCutOff(
 
 // lingeringFor returns rooms in which ada was on the first replica, which has
 // more load than the second.
-func lingeringFor(t *testing.T, o dog.Options, phase time.Duration) (h *fixture.Rooms, first dog.ID) {
+func lingeringFor(
+	t *testing.T, o dog.Options, group dog.GroupOptions[fixture.Lobby], phase time.Duration,
+) (h *fixture.Rooms, first dog.ID) {
 	t.Helper()
 	o.RetireAfter = time.Hour
-	h = fixture.NewRoomsWith(t, o, two, &fixture.Hooks{})
+	h = fixture.NewRoomsWith(t, o, group, &fixture.Hooks{})
 	ada := h.Enter("ada")
 	first = h.ReplicaOf("ada")
 	h.Enter("bob")

@@ -36,7 +36,7 @@ var statedTimes = []timed{
 	{
 		field: "LingerFor", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
 		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
-			h, first := lingeringFor(t, o, phase)
+			h, first := lingeringFor(t, o, two, phase)
 			time.Sleep(value - 1)
 			require.Equal(t, first, h.ReplicaOf("ada"))
 			time.Sleep(time.Nanosecond)
@@ -44,7 +44,7 @@ var statedTimes = []timed{
 			return value
 		},
 		never: func(t *testing.T, o dog.Options) {
-			h, first := lingeringFor(t, o, 0)
+			h, first := lingeringFor(t, o, two, 0)
 			require.NotEqual(t, first, h.ReplicaOf("ada"))
 		},
 	},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,11 +17,12 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
+	"github.com/godurable/dog/test/internal/surface"
 )
 
 // timed is a time that the documentation states.
 type timed struct {
-	field  string // of Options, or "Sockets." and one of SocketOptions; "" for a fixed time
+	field  string // see allTimes; "" for a fixed time
 	values []time.Duration
 
 	// bounds returns when the time takes effect at the earliest and at the
@@ -38,6 +40,26 @@ type timed struct {
 	// never finds that nothing happens with a negative value; nil: it is
 	// refused.
 	never func(t *testing.T, o dog.Options)
+}
+
+// allTimes are the names of the times that a program sets: the fields of
+// Options, those of SocketOptions after "Sockets.", and those of others as
+// Type.Field, with the package if that is not dog and Type is Options.
+func allTimes(t *testing.T) []string {
+	names := fieldsOf(reflect.TypeFor[dog.Options](), "")
+	for _, pkg := range []string{"", "disk", "outbox", "client", "shard", "dogtest"} {
+		for _, name := range surface.Read(t, filepath.Join("../..", pkg)).Durations() {
+			typ, _, _ := strings.Cut(name, ".")
+			switch {
+			case pkg == "" && (typ == "Options" || typ == "SocketOptions") || slices.Contains(notInForce, typ):
+			case typ == "Options":
+				names = append(names, pkg+"."+name)
+			default:
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // field returns a field of Options, or with "Sockets." one of SocketOptions.
@@ -63,13 +85,14 @@ func fieldsOf(typ reflect.Type, prefix string) (names []string) {
 }
 
 func TestTimes_TakeEffectWithinTheDocumentedBounds(t *testing.T) {
-	for i, row := range statedTimes {
+	own := fieldsOf(reflect.TypeFor[dog.Options](), "")
+	for i, row := range slices.Concat(statedTimes, timesOfOthers) {
 		for _, value := range row.values {
 			for _, phase := range []time.Duration{0, 1, 123456789, 999 * time.Millisecond, 1900 * time.Millisecond} {
 				t.Run(fmt.Sprintf("%d %s %v after %v", i, row.field, value, phase), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						var o dog.Options
-						if row.field != "" {
+						if slices.Contains(own, row.field) {
 							field(&o, row.field).SetInt(int64(value))
 						}
 						earliest, latest := row.bounds(value)
@@ -86,9 +109,9 @@ func TestTimes_TakeEffectWithinTheDocumentedBounds(t *testing.T) {
 // What is stated of a time has to be looked at, not only whether it may be
 // negative.
 func TestTimes_EachHasATestOfWhenItActs(t *testing.T) {
-	for _, name := range fieldsOf(reflect.TypeFor[dog.Options](), "") {
+	for _, name := range allTimes(t) {
 		found := false
-		for _, row := range statedTimes {
+		for _, row := range slices.Concat(statedTimes, timesOfOthers) {
 			if row.field != name {
 				continue
 			}

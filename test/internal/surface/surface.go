@@ -53,6 +53,7 @@ type Package struct {
 	declared []Func
 	embedded map[string][]string // types by the struct types that embed them
 	hooks    []string
+	times    []string
 }
 
 // Read reads the Go files of a folder but for tests, and those files besides.
@@ -108,7 +109,7 @@ func (p *Package) embed(spec *ast.TypeSpec) {
 	}
 }
 
-// hook adds what the package may call, if the type is exported.
+// hook adds what the package may call, and times, if the type is exported.
 func (p *Package) hook(spec *ast.TypeSpec) {
 	if !spec.Name.IsExported() {
 		return
@@ -118,13 +119,25 @@ func (p *Package) hook(spec *ast.TypeSpec) {
 		p.hooks = append(p.hooks, functions(typ.Methods, "")...)
 	case *ast.StructType:
 		p.hooks = append(p.hooks, functions(typ.Fields, spec.Name.Name+".")...)
+		p.times = append(p.times, exported(typ.Fields, spec.Name.Name+".", func(typ ast.Expr) bool {
+			selector, ok := typ.(*ast.SelectorExpr)
+			return ok && baseName(selector.X) == "time" && selector.Sel.Name == "Duration"
+		})...)
 	}
 }
 
 // functions returns the exported names in a list whose type is a function.
-func functions(list *ast.FieldList, prefix string) (names []string) {
+func functions(list *ast.FieldList, prefix string) []string {
+	return exported(list, prefix, func(typ ast.Expr) bool {
+		_, ok := typ.(*ast.FuncType)
+		return ok
+	})
+}
+
+// exported returns the exported names in a list that have such a type.
+func exported(list *ast.FieldList, prefix string, such func(ast.Expr) bool) (names []string) {
 	for _, field := range list.List {
-		if _, ok := field.Type.(*ast.FuncType); !ok {
+		if !such(field.Type) {
 			continue
 		}
 		for _, name := range field.Names {
@@ -141,6 +154,10 @@ func functions(list *ast.FieldList, prefix string) (names []string) {
 // exported structs, as Type.Field. It does not return the parameters of
 // functions.
 func (p *Package) Hooks() []string { return p.hooks }
+
+// Durations returns the fields of exported structs whose type is time.Duration,
+// as Type.Field.
+func (p *Package) Durations() []string { return p.times }
 
 // Declared returns the exported functions and methods as they are declared, the
 // methods of unexported types too.
