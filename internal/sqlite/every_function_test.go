@@ -14,6 +14,7 @@ import (
 // Each function that SQLite lists ends with its time, whatever large arguments
 // it gets.
 func TestHostile_EveryFunctionEndsInTime(t *testing.T) {
+	needsWatchdog(t)
 	const mega = 256 << 10
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")

@@ -74,6 +74,7 @@ func TestFiles_MaintenanceRunsNoCodeOfTheDatabase(t *testing.T) {
 // A call that ends by itself is ended where it asks, and one that does not by
 // the watchdog.
 func TestFiles_WorkEndsWithItsContext(t *testing.T) {
+	needsWatchdog(t)
 	no := errors.New("no longer")
 	for name, query := range map[string]string{
 		"that asks":         endless + "SELECT count(*) FROM n",
@@ -160,9 +161,7 @@ func TestFiles_CopyEndsWithItsContext(t *testing.T) {
 }
 
 func TestFiles_WorkIsBoundedWithoutAContext(t *testing.T) {
-	if !canSeal {
-		t.Skip("no watchdog here")
-	}
+	needsWatchdog(t)
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, 1)
 		err := p.withFile(

@@ -29,9 +29,7 @@ func stalled(t *testing.T, d *database, bitten <-chan struct{}) {
 // Between the moment in which the watchdog bites and that in which the memory
 // is inaccessible the call may return, whatever call it is.
 func TestWatchdog_CallThatReturnsMeanwhileIsAnError(t *testing.T) {
-	if !canSeal {
-		t.Skip("no watchdog here")
-	}
+	needsWatchdog(t)
 	for name, query := range map[string]string{
 		"that succeeds": "SELECT 1, 2",
 		"that fails":    "SELECT absent FROM t",
@@ -64,9 +62,7 @@ func TestWatchdog_CallThatReturnsMeanwhileIsAnError(t *testing.T) {
 }
 
 func TestWatchdog_RetriesUntilTheMemoryIsInaccessible(t *testing.T) {
-	if !canSeal {
-		t.Skip("no watchdog here")
-	}
+	needsWatchdog(t)
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		p := New(1, slog.New(slog.NewTextHandler(&log, nil)))
