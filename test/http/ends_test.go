@@ -93,6 +93,10 @@ func forwards() []forward {
 	}
 }
 
+// late is the cause for which the middle object is responsible: a deadline that
+// it gives to what it asks of the last.
+const late = "the time of the middle object is over"
+
 func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 	const minute = time.Minute
 	cut := context.Context.Done
@@ -119,6 +123,7 @@ func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 				cancel()
 				require.ErrorIs(t, rt.Shutdown(ctx), context.Canceled)
 			}},
+			late: {dog.ClientGone, func(*testing.T, *dog.Runtime, dog.Stub[target], func()) {}},
 		} {
 			if f.name == "a call that sends one" && name == "the first object is reset" {
 				continue // the callee goes on, and so does who works for it
@@ -130,6 +135,11 @@ func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 					began := time.Now()
 					var targets *dog.Namespace[target]
 					serve := func(d *target, w http.ResponseWriter, r *http.Request) {
+						if name == late && d.Name() == "middle" {
+							ctx, cancel := context.WithTimeout(r.Context(), minute)
+							defer cancel()
+							r = r.WithContext(ctx)
+						}
 						if to, ok := next[d.Name()]; ok {
 							_ = f.do(targets.Named(to), targets, w, r)
 							return
