@@ -209,7 +209,7 @@ func (s GroupStub[G, R]) enter(ctx context.Context) (g *groupState, leave func()
 
 // Broadcast sends v (see [Encode]) to all sockets of the group. A group that is
 // not in memory has none, and is started only if its history keeps v. In a
-// handler Broadcast gives up the turn.
+// handler Broadcast gives up the turn, with the consequence that Emit states.
 func (s GroupStub[G, R]) Broadcast(ctx context.Context, v any, options ...SendOption) error {
 	_, leave, err := s.enter(ctx)
 	if err != nil {
@@ -221,7 +221,8 @@ func (s GroupStub[G, R]) Broadcast(ctx context.Context, v any, options ...SendOp
 
 // Emit sends v (see [Encode]) to all sockets of one replica. It returns
 // ErrReplicaGone when the group has no such replica. In a handler it gives up
-// the turn.
+// the turn, and thereby ends the transaction: a reset of the handler's object
+// while Emit waits undoes neither v nor what was written before.
 func (s GroupStub[G, R]) Emit(ctx context.Context, replica ID, v any, options ...SendOption) error {
 	g, leave, err := s.enter(ctx)
 	if err != nil {
