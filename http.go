@@ -327,8 +327,15 @@ func receive(
 	}
 }
 
-// refuse answers a request with an error, and counts that.
+// refuse answers a request with an error, and counts that. An overload is
+// logged, because the program can do something about it.
 func (ns *namespace) refuse(w http.ResponseWriter, err error) {
+	if errors.Is(err, ErrOverloaded) {
+		ns.rt.refusals.Warn(
+			ns.rt.opts.Logger.With("namespace", ns.Name), ns.Name, "request refused: an object is overloaded. "+
+				"Let slow handlers wait in Await, or raise MaxWaiting or MaxObjects (Options)", err,
+		)
+	}
 	ns.counts.refused.Add(HTTPStatus(err))
 	WriteError(w, err)
 }

@@ -2,8 +2,11 @@ package socket_test
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,26 +15,55 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
-	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
 // A client that is refused comes back, so the log has each reason once a
-// minute, as a warning that names the cure.
+// minute, as a warning that names the cure, if the program has one.
 func TestRefusals_AreLoggedOnceAMinuteWithTheRemedy(t *testing.T) {
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
 	for name, refused := range map[string]struct {
-		path, origin string
-		plain        bool // asks for no WebSocket
-		status       int
-		logged       string
-		objectsOnly  bool // the program gets the error of a replica, from Identify
+		path        string // "": /?u=ada
+		change      func(r *http.Request)
+		begin       func(t *testing.T, v *fixture.Owners)
+		status      int
+		logged      string // "": nothing
+		objectsOnly bool   // the program gets the error of a replica, from Identify
 	}{
-		"another origin": {path: "/?u=ada", origin: "https://elsewhere.example", status: http.StatusForbidden,
-			logged: "SocketOptions.OriginPatterns"},
-		"a bad uid": {path: "/?u=%00", status: http.StatusBadRequest, logged: "Stub.WithUID", objectsOnly: true},
-		"too many": {path: "/?u=ada&o=full", status: http.StatusServiceUnavailable, logged: "MaxSockets",
-			objectsOnly: true},
-		"a plain request": {path: "/?u=ada", plain: true, status: http.StatusUpgradeRequired, logged: "Receive"},
+		"another origin": {
+			change: header("Origin", "https://elsewhere.example"), status: http.StatusForbidden,
+			logged: "SocketOptions.OriginPatterns",
+		},
+		"a bad uid": {
+			path: "/?u=%00", status: http.StatusBadRequest, logged: "Stub.WithUID", objectsOnly: true,
+		},
+		"a bad name of an object": {
+			path: "/?u=ada&o=%00", status: http.StatusBadRequest, logged: "Check names that clients choose",
+			objectsOnly: true,
+		},
+		"too many": {
+			path: "/?u=ada&o=full", status: http.StatusServiceUnavailable, logged: "MaxSockets", objectsOnly: true,
+		},
+		"a plain request": {
+			change: func(r *http.Request) { r.Header.Del("Upgrade") }, status: http.StatusUpgradeRequired,
+			logged: "Receive",
+		},
+		"another method": {
+			change: func(r *http.Request) { r.Method = http.MethodPost }, status: http.StatusMethodNotAllowed,
+			logged: "Receive",
+		},
+		"overload": {begin: overload, status: http.StatusServiceUnavailable, logged: "raise MaxWaiting"},
+		// Nothing that the program could change.
+		"a bad key":     {change: header("Sec-WebSocket-Key", "short"), status: http.StatusBadRequest},
+		"a bad version": {change: header("Sec-WebSocket-Version", "12"), status: http.StatusBadRequest},
+		"shutdown": {
+			begin: func(t *testing.T, v *fixture.Owners) {
+				require.NoError(t, v.Runtime.Shutdown(context.Background()))
+			},
+			status: http.StatusServiceUnavailable,
+		},
 	} {
 		for _, kind := range []string{"an object", "a replica"} {
 			if refused.objectsOnly && fixture.IsReplica(kind) {
@@ -40,36 +72,64 @@ func TestRefusals_AreLoggedOnceAMinuteWithTheRemedy(t *testing.T) {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var logged bytes.Buffer
+					until := make(chan struct{})
 					v := fixture.NewOwners(t, kind, dog.Options{
-						Logger: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn})),
-					}, &fixture.OwnerHooks{MaxSockets: 1})
-					v.Server.Dial("/?u=bob&o=full")
+						MaxWaiting: 1,
+						Logger:     slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn})),
+					}, &fixture.OwnerHooks{
+						MaxSockets: 3,
+						Message: func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error {
+							<-until
+							return nil
+						},
+					})
+					t.Cleanup(func() { close(until) })
+					for range 3 {
+						v.Server.Dial("/?u=bob&o=full")
+					}
+					if refused.begin != nil {
+						refused.begin(t, v)
+					}
 					ask := func() {
-						if refused.plain {
-							status, _ := v.Server.Get(refused.path)
-							require.Equal(t, refused.status, status)
-							return
+						r := fixture.NewUpgrade(cmp.Or(refused.path, "/?u=ada"))
+						if refused.change != nil {
+							refused.change(r)
 						}
-						header := http.Header{}
-						if refused.origin != "" {
-							header.Set("Origin", refused.origin)
-						}
-						_, answer, err := v.Server.TryDial(refused.path, dogtest.DialOptions{Header: header})
-						require.Error(t, err)
-						require.Equal(t, refused.status, answer.StatusCode)
+						w := httptest.NewRecorder()
+						v.Serve(w, r)
+						require.Equal(t, refused.status, w.Code)
 					}
 					warnings := func() int { return strings.Count(logged.String(), "level=WARN") }
 
 					ask()
 					ask()
+					if refused.logged == "" {
+						require.Empty(t, logged.String())
+						return
+					}
 					require.Equal(t, 1, warnings(), logged.String())
 					require.Contains(t, logged.String(), refused.logged)
-					require.Equal(t, !refused.plain, strings.Contains(logged.String(), "error="), logged.String())
-					time.Sleep(time.Minute)
+					first := logged.Len()
+					named := refused.logged != "Receive" // the error only names the header that is missing
+					require.Equal(t, named, strings.Contains(logged.String(), "error="), logged.String())
+					time.Sleep(time.Minute - 1)
+					ask()
+					require.Equal(t, 1, warnings(), logged.String())
+					time.Sleep(1)
+					ask()
 					ask()
 					require.Equal(t, 2, warnings(), logged.String())
+					require.Contains(t, logged.String()[first:], refused.logged)
 				})
 			})
 		}
 	}
+}
+
+// overload lets one event keep the turn, and another wait for it.
+func overload(t *testing.T, v *fixture.Owners) {
+	v.Enter("bob").Send("a message")
+	synctest.Wait()
+	go v.Serve(httptest.NewRecorder(), fixture.NewUpgrade("/?u=eve"))
+	synctest.Wait()
 }
