@@ -169,6 +169,10 @@ func (ns *namespace) refused(log *slog.Logger, err error) {
 // noUpgrade is the reason for a request that is an ordinary one.
 const noUpgrade = "the request does not ask for a WebSocket"
 
+// overloaded is logged when a request is refused with ErrOverloaded.
+const overloaded = "request refused: an object is overloaded. " +
+	"Let slow handlers wait in Await, or raise MaxWaiting or MaxObjects (Options)"
+
 // refusal returns the reason why a client was refused and the remedy that the
 // program has, or "" if there is none.
 func refusal(err error) (reason, cure string) {

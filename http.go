@@ -331,10 +331,7 @@ func receive(
 // logged, because the program can do something about it.
 func (ns *namespace) refuse(w http.ResponseWriter, err error) {
 	if errors.Is(err, ErrOverloaded) {
-		ns.rt.refusals.Warn(
-			ns.rt.opts.Logger.With("namespace", ns.Name), ns.Name, "request refused: an object is overloaded. "+
-				"Let slow handlers wait in Await, or raise MaxWaiting or MaxObjects (Options)", err,
-		)
+		ns.rt.refusals.Warn(ns.rt.opts.Logger.With("namespace", ns.Name), ns.Name, overloaded, err)
 	}
 	ns.counts.refused.Add(HTTPStatus(err))
 	WriteError(w, err)
