@@ -50,6 +50,7 @@ type beat struct {
 	bytes  uint64 // received until the last check
 	phase  uint64 // of the reader at the ping
 	taken  int64  // by the peer, at the last check since the ping
+	partly int    // further bytes that the peer may have read by then
 	asked  int64  // written before the ping
 	read   int64  // written before the latest ping that was answered
 	index  int32  // within the slot
@@ -160,11 +161,11 @@ func (b *beat) look(c *Conn) (gone bool) {
 	}
 	b.quiet++
 	if b.pinged {
-		waits, taken := c.backlog()
+		waits, taken, partly := c.backlog()
 		if b.waits && taken > b.taken {
 			b.quiet, b.rounds = 0, 0
 		}
-		b.waits, b.taken = waits, max(b.taken, taken)
+		b.waits, b.taken, b.partly = waits, max(b.taken, taken), partly
 	}
 	if b.quiet < heartLooks {
 		return false
@@ -193,6 +194,6 @@ func (b *beat) look(c *Conn) (gone bool) {
 // moreRounds returns the number of additional intervals for a peer to read its
 // possibly unread data at minRate.
 func (b *beat) moreRounds() int8 {
-	unread := time.Duration(min(b.taken-b.read, maxUnread))
+	unread := time.Duration(min(b.taken-b.read+int64(b.partly), maxUnread))
 	return int8(min(unread*time.Second/minRate/b.heart.interval, math.MaxInt8))
 }

@@ -25,6 +25,16 @@ func unacked(raw syscall.RawConn) int {
 // piece as held until all of it has been read.
 const maxPiece = 64 << 10
 
+// piece returns how many bytes of what the kernel holds the peer may have read.
+// It does not block.
+func piece(raw syscall.RawConn) int {
+	var info tcpInfo
+	if info.read(raw) {
+		return 0
+	}
+	return maxPiece
+}
+
 // look returns the state reported by the kernel. It does not block.
 func look(raw syscall.RawConn) sight {
 	s := sight{unacked: unacked(raw)}

@@ -328,11 +328,15 @@ func (c *Conn) unwatch() {
 func (c *Conn) buffers() bool { return c.direct.ok() || kernelOf(c.nc) != nil }
 
 // backlog reports whether data is pending that is not known to have reached the
-// peer, and returns how much has reached it, as a growing count.
-func (c *Conn) backlog() (waits bool, taken int64) {
+// peer, and returns how much has reached it, as a growing count, and how many
+// further bytes the peer may have read.
+func (c *Conn) backlog() (waits bool, taken int64, partly int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	held := c.unackedLocked()
 	waits = held > 0 || c.inflight > 0 || c.ownLocked()
-	return waits, int64(c.writtenLocked()) - int64(held)
+	if raw := kernelOf(c.nc); held > 0 && raw != nil {
+		partly = min(held, piece(raw))
+	}
+	return waits, int64(c.writtenLocked()) - int64(held), partly
 }
