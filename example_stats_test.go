@@ -30,7 +30,7 @@ func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) error {
 func ExampleRuntime_Stats() {
 	done := make(chan string, 3)
 	rt, err := dog.New(dog.Options{Trace: &dog.Trace{
-		EventDone: func(e dog.EventInfo) {
+		EventDone: func(_ context.Context, e dog.EventInfo) {
 			done <- fmt.Sprint(e.Object.Kind, " ", e.Object.Namespace, " has run ", e.Kind)
 		},
 	}})

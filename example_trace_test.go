@@ -8,24 +8,35 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Barrier is an object that counts.
+// Barrier is an object that counts, and tells the office of it.
 type Barrier struct {
 	dog.Object
 	passed int
 }
 
-func (b *Barrier) Pass(_ context.Context, n int) (int, error) {
+func (b *Barrier) Pass(ctx context.Context, n int) error {
 	b.passed += n
-	return b.passed, nil
+	return dog.CallErr(ctx, dog.NamespaceOf[Barrier](b).Named("office"), (*Barrier).Note, b.passed)
 }
 
-// A program passes what happens on to its metrics.
+func (b *Barrier) Note(_ context.Context, passed int) error {
+	b.passed = passed
+	return nil
+}
+
+// A program passes what happens on to its metrics, and each event to the events
+// that it causes.
 func ExampleTrace() {
-	done := make(chan dog.EventInfo, 1)
+	type pathKey struct{}
+	done := make(chan string, 2)
 	rt, err := dog.New(dog.Options{Trace: &dog.Trace{
-		EventDone: func(e dog.EventInfo) {
-			if e.Kind == dog.EventCall {
-				done <- e // a histogram of e.Wait and e.Run
+		EventBegin: func(ctx context.Context, e dog.EventInfo) context.Context { // begins a span
+			path, _ := ctx.Value(pathKey{}).(string)
+			return context.WithValue(ctx, pathKey{}, path+"/"+e.Object.Name)
+		},
+		EventDone: func(ctx context.Context, e dog.EventInfo) {
+			if e.Kind == dog.EventCall { // and a histogram of e.Wait and e.Run
+				done <- fmt.Sprint(ctx.Value(pathKey{}), " ", e.Method, " for ", e.From.Name, ": ", e.Err)
 			}
 		},
 	}})
@@ -37,13 +48,14 @@ func ExampleTrace() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	if _, err := dog.Call(ctx, barriers.Named("north"), (*Barrier).Pass, 2); err != nil {
+	if err := dog.CallErr(ctx, barriers.Named("north"), (*Barrier).Pass, 2); err != nil {
 		log.Fatal(err)
 	}
-	e := <-done
-	fmt.Println(e.Object.Namespace, e.Object.Name, e.Kind, e.Method, e.Err)
+	fmt.Println(<-done)
+	fmt.Println(<-done)
 	fmt.Println(rt.Shutdown(ctx))
 	// Output:
-	// barrier north Call Pass <nil>
+	// /north/office Note for north: <nil>
+	// /north Pass for : <nil>
 	// <nil>
 }

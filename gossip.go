@@ -140,7 +140,7 @@ func (r *replicaState) reply(ctx context.Context, from turn.Origin, question []b
 	var outcome <-chan error
 	err = r.obj.Deliver(ctx, &from, object.EventGossip, func(life context.Context, v any) (err error) {
 		defer func() { outcome = r.obj.Gate.Outcome() }()
-		bounded := turn.From(life).Within(ctx)
+		bounded := turn.Within(life, ctx)
 		defer bounded.Release()
 		result, err := v.(GossipHandler).OnGossip(bounded, Message{Type: Text, Data: slices.Clone(question)})
 		if err != nil {

@@ -165,7 +165,7 @@ func (g *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 	g.making = m
 	m.event.Share()
 	rt := g.runtime()
-	queued := g.obj.Clock()
+	queued, starter := g.obj.Clock(), rt.host.Starter(ctx)
 	rt.host.Work.Spawn(func() {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // stays if it does not return
@@ -184,7 +184,7 @@ func (g *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 		stop := context.AfterFunc(life.Context(), func() {
 			g.made(m, "", life.AwaitStart(rt.host.Ctx, context.Cause(life.Context())))
 		})
-		err = life.Run(e, object.EventClusterize, queued, func(ctx context.Context, v any) (err error) {
+		err = life.Run(e, object.EventClusterize, queued, starter, func(ctx context.Context, v any) (err error) {
 			defer func() {
 				stop()
 				g.clusterizes(m, nil)

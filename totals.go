@@ -57,12 +57,12 @@ type TypeTotals struct {
 	Reads  uint64                    // calls and queries that read, of handlers that have returned
 	Writes uint64                    // calls and queries that changed something; the same handlers
 
-	// The times of about one event in 128, or of all if Trace.EventDone is set.
-	// Wait is how long an event waited for its turn, including the start of the
-	// object if it was the first event. Run is how long its handler took,
-	// including its waits. Durable is the time from the end of a handler until
-	// its writes are durable and its output is sent, for handlers that have
-	// written something.
+	// The times of about one event in 128, or of all if Trace.EventBegin or
+	// EventDone is set. Wait is how long an event waited for its turn,
+	// including the start of the object if it was the first event. Run is how
+	// long its handler took, including its waits. Durable is the time from the
+	// end of a handler until its writes are durable and its output is sent, for
+	// handlers that have written something.
 	Wait, Run, Durable Durations
 }
 

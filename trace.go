@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -15,21 +16,29 @@ import (
 // returned, whatever becomes of its writes: if they are lost afterwards, no
 // EventDone reports that, only ObjectStopped of the reset that follows.
 //
-// Hooks are called without the turn of any object, not even their caller's, so
-// they may use objects. SocketOpened and SocketClosed must not wait for events
-// of their socket, since these wait for them. A handler that calls other
-// objects with a context that is not its own keeps its turn during the call,
-// and hooks cannot detect that.
+// Hooks but EventBegin are called without the turn of any object, not even
+// their caller's, so they may use objects. SocketOpened and SocketClosed must
+// not wait for events of their socket, since these wait for them. A handler
+// that calls other objects with a context that is not its own keeps its turn
+// during the call, and hooks cannot detect that.
 //
-// The other hooks are called one at a time for each object, in the order of its
-// events, even if the object has left memory in between. A hook is called by
-// the goroutine that caused the event, if that goroutine may wait and no other
-// hook is running for the object. Otherwise another goroutine calls it soon. A
-// hook that hangs delays what it is called for: the caller of an event, a
-// socket, further hooks for this object. It delays no other object, and no
+// These other hooks are called one at a time for each object, in the order of
+// its events, even if the object has left memory in between. A hook is called
+// by the goroutine that caused the event, if that goroutine may wait and no
+// other hook is running for the object. Otherwise another goroutine calls it
+// soon. A hook that hangs delays what it is called for: the caller of an event,
+// a socket, further hooks for this object. It delays no other object, and no
 // eviction. If more than 1,000 hook calls of an object wait because of a hook
 // that hangs, further hooks are called at once, out of order, and hold up their
 // callers too.
+//
+// EventBegin is the exception: its context is that of the handler, so it is
+// called just before the handler, by the handler's goroutine and in its turn.
+// It must not use objects: one that uses its own waits for itself, which
+// Options.CheckTurns turns into [ErrDeadlock]. If it hangs, its object hangs
+// like in a handler, and no other does. A panic of it is one of the handler.
+// Since it does not wait for other hooks, it may be called before EventDone of
+// an earlier event of the object, or at the same time.
 type Trace struct {
 	// ObjectStarted is called when an object has started, after its OnStart if
 	// it has one.
@@ -38,9 +47,23 @@ type Trace struct {
 	// [ResetError]), also by a failed start. It is also called when an object
 	// that had started has left memory or hibernates (cause is nil).
 	ObjectStopped func(o ObjectInfo, cause error)
-	// EventDone is called when a handler has returned, once. Its writes may not
-	// be durable yet.
-	EventDone func(EventInfo)
+	// EventBegin is called when a handler is about to run. It returns ctx or a
+	// context derived from it, or nil for ctx. The handler's context gets the
+	// values of that context, and so do the contexts of the events that it
+	// waits for: calls, requests and gossip of the handler. Nothing else of it
+	// counts: the handler's context ends when it would end without the hook.
+	//
+	// ctx has the values of the context with which the event was caused, such
+	// as that of a call or a request. Events of sockets, timers and alarms have
+	// no such context, so ctx has no values. ctx never ends, and belongs to no
+	// handler.
+	//
+	// Err and Run of the event are zero.
+	EventBegin func(ctx context.Context, e EventInfo) context.Context
+	// EventDone is called when a handler has returned, once for each call of
+	// EventBegin. Its writes may not be durable yet. ctx is what EventBegin has
+	// returned for the event, or the ctx that it would have got.
+	EventDone func(ctx context.Context, e EventInfo)
 	// SocketOpened is called when a socket has joined its object, before
 	// OnOpen.
 	SocketOpened func(*Socket)
@@ -57,6 +80,19 @@ type EventInfo struct {
 	Wait   time.Duration // for the turn, and for the start of the object if this was its first event
 	Run    time.Duration // including waits of the handler
 	Err    error         // the handler's error, or a [ResetError]
+
+	// From is the object whose handler waits for the event: it has made the
+	// call, sent the request, gossiped. OnStart has that of the event that
+	// starts the object. From is zero if no handler waits: the event comes from
+	// outside of objects, from a socket, a timer or an alarm, or from Go.
+	From ObjectInfo
+	// Starter is for [Go] and Clusterize, which run while the handler that
+	// caused them goes on: the context that EventBegin has returned for that
+	// handler, or one derived from it. ctx of the hooks has only the values
+	// that were there before that EventBegin. Otherwise events that keep
+	// starting each other would keep the contexts of all of them in memory.
+	// Starter is nil for other events, and if no handler caused them.
+	Starter context.Context
 }
 
 // EventKind is the kind of handler that an event runs.
@@ -107,15 +143,28 @@ func (t *Trace) hooks() (h object.Trace) {
 	if t.ObjectStopped != nil {
 		h.Stopped = func(o *object.Object, cause error) { t.ObjectStopped(stateOf(o).info(), cause) }
 	}
+	if t.EventBegin != nil {
+		h.EventBegin = func(ctx context.Context, o *object.Object, e object.EventInfo) context.Context {
+			return t.EventBegin(ctx, eventInfo(o, &e))
+		}
+	}
 	if t.EventDone != nil {
-		h.EventDone = func(o *object.Object, e object.EventInfo) {
-			t.EventDone(EventInfo{
-				Object: stateOf(o).info(), Kind: EventKind(e.Kind), Method: e.Method, Wait: e.Wait, Run: e.Run,
-				Err: e.Err,
-			})
+		h.EventDone = func(ctx context.Context, o *object.Object, e object.EventInfo) {
+			t.EventDone(ctx, eventInfo(o, &e))
 		}
 	}
 	return h
+}
+
+func eventInfo(o *object.Object, e *object.EventInfo) EventInfo {
+	info := EventInfo{
+		Object: stateOf(o).info(), Kind: EventKind(e.Kind), Method: e.Method, Wait: e.Wait, Run: e.Run, Err: e.Err,
+		Starter: e.Starter,
+	}
+	if e.From != nil {
+		info.From = stateOf(e.From).info()
+	}
+	return info
 }
 
 func (t *Trace) socketOpened(s *Socket) {

@@ -128,7 +128,7 @@ func TestCollector_IsCleanForPromlint(t *testing.T) {
 
 func TestCollector_HistogramsHaveTheTimesOfEvents(t *testing.T) {
 	_, meters, registry := newRuntime(t, dog.Options{
-		Trace: &dog.Trace{EventDone: func(dog.EventInfo) {}}, // so that all are timed
+		Trace: &dog.Trace{EventDone: func(context.Context, dog.EventInfo) {}}, // so that all are timed
 	})
 	until := make(chan struct{})
 	time.AfterFunc(20*time.Millisecond, func() { close(until) })

@@ -49,6 +49,7 @@ type Host struct {
 	cancel    context.CancelCauseFunc
 	sweeper   *sweeper
 	hooks     *hookqueue.Queue // of Trace
+	traced    bool             // Trace tells of events
 	places    stopPlaces       // of OnStop
 
 	// Services are the goroutines that end when Ctx is done: the sweeper, the
@@ -67,6 +68,7 @@ type Host struct {
 func NewHost(c Config) *Host {
 	h := &Host{
 		Config:      c,
+		traced:      c.Trace.EventBegin != nil || c.Trace.EventDone != nil,
 		Work:        inflight.New(),
 		WallClock:   time.Now,
 		places:      make(stopPlaces, stopsAtOnce),
@@ -126,7 +128,7 @@ func (h *Host) EnterFrom(ctx context.Context) (leave func(), err error) {
 // additions.
 func (h *Host) Add(c *Class) {
 	c.host = h
-	c.counts.init(h.Trace.EventDone != nil)
+	c.counts.init(h.traced)
 	c.objects = make(map[ID]*Object)
 	c.schedule = c.newSchedule()
 	h.mu.Lock()

@@ -85,9 +85,9 @@ func (life *Life) Generation() uint64 { return life.generation }
 func (life *Life) Context() context.Context { return life.ctx }
 
 // Run runs a handler in the event's turn and ends the event. queued is when the
-// event was queued, by the host's clock.
-func (life *Life) Run(e *turn.Event, kind EventKind, queued time.Time, handle Work) error {
-	return life.protect(e, &handling{kind: kind, queued: queued, ends: true}, handle)
+// event was queued, by the host's clock. starter is that of [EventInfo].
+func (life *Life) Run(e *turn.Event, kind EventKind, queued time.Time, starter context.Context, handle Work) error {
+	return life.protect(e, &handling{kind: kind, queued: queued, ends: true, starter: starter}, handle)
 }
 
 // A handling is how an event of an object runs a handler. The handler is not a
@@ -102,12 +102,17 @@ type handling struct {
 
 	answers bool         // somebody waits for the outcome
 	outcome <-chan error // see [gate.Gate.Outcome]; set when the handler has returned
+
+	// for hooks
+	starter context.Context // see EventInfo
+	from    *Object         // see EventInfo; set before the handler runs
+	traced  context.Context // for EventDone; nil: that of the event
 }
 
-// within runs a handler in the event e. The handler's context ends when caller
+// within runs a handler with the context of its event, which ends when caller
 // ends, too.
-func within(caller context.Context, e *turn.Event, v any, handle Work) error {
-	bounded := e.Within(caller)
+func within(caller, ctx context.Context, v any, handle Work) error {
+	bounded := turn.Within(ctx, caller)
 	defer bounded.Release()
 	return handle(bounded, v)
 }
@@ -159,11 +164,15 @@ func (life *Life) protect(e *turn.Event, h *handling, handle Work) (err error) {
 			hook.Run()
 		}
 	}()
+	var ctx context.Context = e
+	if life.obj.host().traced {
+		ctx = life.eventBegin(e, h, began)
+	}
 	life.Tx.Collect()
 	if h.caller == nil {
-		err = handle(e, life.value)
+		err = handle(ctx, life.value)
 	} else {
-		err = within(h.caller, e, life.value, handle)
+		err = within(h.caller, ctx, life.value, handle)
 	}
 	returned = true
 	return err

@@ -117,7 +117,7 @@ func (t *Timer) run() error {
 	if err != nil {
 		return t.silence(err)
 	}
-	return life.Run(e, EventTimer, began, func(ctx context.Context, _ any) error {
+	return life.Run(e, EventTimer, began, nil, func(ctx context.Context, _ any) error {
 		t.mu.Lock()
 		over := t.ended || h.Work.Closed()
 		t.ended = over || t.every == 0

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -8,12 +9,18 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Trace has the hooks for points of interest. Any of them may be nil. Each is
-// called without the turn of any object, one at a time for each object.
+// Trace has the hooks for points of interest. Any of them may be nil. Each but
+// EventBegin is called without the turn of any object, one at a time for each
+// object.
 type Trace struct {
-	Started   func(*Object)              // OnStart has returned without error
-	Stopped   func(o *Object, err error) // a life has ended; err is that of the reset, or nil
-	EventDone func(*Object, EventInfo)   // a handler has returned
+	Started func(*Object)              // OnStart has returned without error
+	Stopped func(o *Object, err error) // a life has ended; err is that of the reset, or nil
+	// A handler is about to run, in the turn in which the hook is called. It
+	// gets the values of the context that the hook returns.
+	EventBegin func(context.Context, *Object, EventInfo) context.Context
+	// A handler has returned. The context is the one that EventBegin has
+	// returned.
+	EventDone func(context.Context, *Object, EventInfo)
 }
 
 // EventInfo describes one run of a handler.
@@ -22,6 +29,10 @@ type EventInfo struct {
 	Method    string        // of a call, otherwise ""
 	Wait, Run time.Duration // for the turn, and of the handler with its waits
 	Err       error         // the handler's, or that of the reset
+	From      *Object       // whose handler waits for the event, or nil
+	// values of the handler that started the event and does not wait for it;
+	// nil: there is none
+	Starter context.Context
 }
 
 // EventKind is the kind of handler that an event runs.
@@ -63,6 +74,15 @@ func (k EventKind) String() string {
 	return eventNames[k]
 }
 
+// Starter returns the values of a handler's context for [EventInfo], or nil if
+// ctx is no handler's or no hook wants them.
+func (h *Host) Starter(ctx context.Context) context.Context {
+	if !h.traced || turn.From(ctx) == nil {
+		return nil
+	}
+	return turn.Apart(turn.Values(ctx))
+}
+
 // eventDone queues the EventDone hook, which must not be nil. It must be called
 // before an event gives up its turn, since that decides the order of hooks.
 // ends reports whether the event ends now or goes on. before is the call that
@@ -76,12 +96,42 @@ func (life *Life) eventDone(
 	if closed := life.turn.Closed(); ends && closed != nil {
 		err = closed
 	}
-	info := EventInfo{Kind: h.kind, Method: h.method, Wait: began.Sub(h.queued), Run: time.Since(began), Err: err}
+	info := h.info(began)
+	info.Run, info.Err = time.Since(began), err
+	ctx := h.traced
+	if ctx == nil {
+		ctx = turn.Apart(e.Values())
+	}
 	if before != nil {
-		before.Then(func() { host.Trace.EventDone(o, info) })
+		before.Then(func() { host.Trace.EventDone(ctx, o, info) })
 		return before
 	}
-	return host.hooks.Add(o.ID, ends && !e.Pinned(), func() { host.Trace.EventDone(o, info) })
+	return host.hooks.Add(o.ID, ends && !e.Pinned(), func() { host.Trace.EventDone(ctx, o, info) })
+}
+
+// eventBegin calls the EventBegin hook, if there is one, and returns the
+// context of the handler. It also notes what eventDone tells.
+func (life *Life) eventBegin(e *turn.Event, h *handling, began time.Time) context.Context {
+	if by := e.CausedBy(); by != nil {
+		h.from = LifeOf(by).obj
+	}
+	hook := life.obj.host().Trace.EventBegin
+	if hook == nil {
+		return e
+	}
+	given := turn.Apart(e.Values())
+	h.traced = given // if the hook panics
+	if values := hook(given, life.obj, h.info(began)); values != nil {
+		h.traced = values
+	}
+	return e.With(h.traced, given)
+}
+
+// info describes the handling before its handler runs.
+func (h *handling) info(began time.Time) EventInfo {
+	return EventInfo{
+		Kind: h.kind, Method: h.method, Wait: began.Sub(h.queued), From: h.from, Starter: h.starter,
+	}
 }
 
 // traceStart counts the start of the object and queues the hook for it.

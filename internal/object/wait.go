@@ -196,11 +196,11 @@ func (life *Life) Go(ctx context.Context, f func(ctx context.Context) error) err
 	if err != nil {
 		return err
 	}
-	began := life.obj.Clock()
+	began, starter := life.obj.Clock(), h.Starter(ctx)
 	h.Work.Spawn(func() {
 		e, err := ticket.Redeem(life.ctx)
 		if err == nil {
-			err = life.Run(e, EventGo, began, func(ctx context.Context, _ any) error {
+			err = life.Run(e, EventGo, began, starter, func(ctx context.Context, _ any) error {
 				if undone != nil && *undone {
 					return nil
 				}

@@ -12,7 +12,7 @@ import (
 // concurrent use.
 type Bounded struct {
 	*Event                 // fixed
-	caller context.Context // fixed
+	caller context.Context // a *boundValued for a [Valued]. fixed
 
 	// merged is nil until the end is asked for. If that has not happened when
 	// Release is called, it is over. After that it does not change again.
@@ -34,19 +34,47 @@ type merged struct {
 	stop   func() bool
 }
 
-// Within returns the event's context bounded by its caller's. The caller must
-// call [Bounded.Release].
-func (e *Event) Within(caller context.Context) *Bounded { return &Bounded{Event: e, caller: caller} }
+// Within returns the context of an event, which is an [Event] or a [Valued],
+// bounded by its caller's. The caller must call [Bounded.Release].
+func Within(ctx, caller context.Context) *Bounded {
+	if v, ok := ctx.(*Valued); ok {
+		return &Bounded{Event: v.Event, caller: &boundValued{caller, v}}
+	}
+	return &Bounded{Event: ctx.(*Event), caller: caller}
+}
+
+// boundValued is the context of the caller that bounds a [Valued]. A field of
+// Bounded would make it larger, and there is none without hooks.
+type boundValued struct {
+	context.Context
+	valued *Valued
+}
+
+// inner returns the context of the event that is bounded.
+func (b *Bounded) inner() context.Context {
+	if c, ok := b.caller.(*boundValued); ok {
+		return c.valued
+	}
+	return b.Event
+}
+
+// bound returns the context that bounds that of the event.
+func (b *Bounded) bound() context.Context {
+	if c, ok := b.caller.(*boundValued); ok {
+		return c.Context
+	}
+	return b.caller
+}
 
 // BoundOf returns what bounds the events that a caller with ctx causes: ctx, or
 // if that is the context of an event, what bounds that event, since what the
 // event has caused outlives a reset of its object. Nil: nothing does.
 func BoundOf(ctx context.Context) context.Context {
 	switch ctx := ctx.(type) {
-	case *Event:
+	case *Event, *Valued:
 		return nil
 	case *Bounded:
-		return ctx.caller
+		return ctx.bound()
 	}
 	done := ctx.Done()
 	if done == nil {
@@ -56,7 +84,7 @@ func BoundOf(ctx context.Context) context.Context {
 		return nil
 	}
 	if b, _ := ctx.Value(boundedKey{}).(*Bounded); b != nil && done == b.Done() {
-		return b.caller
+		return b.bound()
 	}
 	return ctx
 }
@@ -103,7 +131,7 @@ func (b *Bounded) Value(key any) any {
 		return b
 	}
 	if b.known() == nil && b.caller.Err() == nil {
-		return b.Event.Value(key)
+		return b.inner().Value(key)
 	}
 	return b.end().Value(key)
 }
@@ -113,7 +141,7 @@ func (b *Bounded) end() *merged {
 	if m := b.known(); m != nil {
 		return m
 	}
-	m := &merged{Context: b.Event, expire: func() {}}
+	m := &merged{Context: b.inner(), expire: func() {}}
 	if deadline, ok := b.caller.Deadline(); ok {
 		m.Context, m.expire = context.WithDeadline(m.Context, deadline)
 	}

@@ -19,7 +19,7 @@ func newBounded(t *testing.T, caller context.Context) (bounded *turn.Bounded, st
 	life, stop := context.WithCancelCause(background)
 	e, err := begin(background, &turn.Lock{}, life, turn.Inside(nil, caller))
 	require.NoError(t, err)
-	bounded = e.Within(caller)
+	bounded = turn.Within(e, caller)
 	t.Cleanup(func() {
 		bounded.Release()
 		e.End()
@@ -145,7 +145,7 @@ func TestBoundOf_IsNotTheEndOfTheCallersObject(t *testing.T) {
 	defer e.End()
 	caller, cancel := context.WithCancel(background)
 	defer cancel()
-	bounded := e.Within(caller)
+	bounded := turn.Within(e, caller)
 	defer bounded.Release()
 	ofOwn, cancelOwn := context.WithCancel(bounded)
 	defer cancelOwn()

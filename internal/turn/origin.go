@@ -66,13 +66,16 @@ func Follow(ctx context.Context) Origin {
 }
 
 // valuesOf returns a context with the values of ctx. For an event's own
-// context, it returns the values of the event's origin, without the event.
+// context, it returns the values of the event without the event: those of its
+// origin, and those added by [Event.With].
 func valuesOf(ctx context.Context) context.Context {
 	switch ctx := ctx.(type) {
 	case *Event:
 		return ctx.values
+	case *Valued:
+		return ctx.values
 	case *Bounded:
-		return ctx.Event.values
+		return valuesOf(ctx.inner())
 	}
 	return ctx
 }

@@ -151,6 +151,8 @@ func From(ctx context.Context) *Event {
 	switch ctx := ctx.(type) {
 	case *Event:
 		return ctx
+	case *Valued:
+		return ctx.Event
 	case *Bounded:
 		return ctx.Event
 	}

@@ -83,7 +83,7 @@ func TestCall_PassesGoValuesUnchanged(t *testing.T) {
 func TestCall_OnlyExportedMethods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
-		_, runners := newRunners(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+		_, runners := newRunners(t, dog.Options{Trace: &dog.Trace{EventDone: func(_ context.Context, e dog.EventInfo) {
 			if e.Kind == dog.EventCall {
 				events = append(events, e.Method)
 			}

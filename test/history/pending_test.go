@@ -159,7 +159,7 @@ func TestOnce_AnotherEventThatIsUndoneChangesNothing(t *testing.T) {
 		engine := storetest.New()
 		first := true
 		v := fixture.NewOwners(t, kind, dog.Options{Store: fixture.StoreOf(engine), Trace: &dog.Trace{
-			EventDone: func(e dog.EventInfo) {
+			EventDone: func(_ context.Context, e dog.EventInfo) {
 				if e.Kind == dog.EventMessage && first {
 					first = false
 					close(done)

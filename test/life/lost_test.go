@@ -48,14 +48,12 @@ func TestObject_ErrorIsReturnedWhateverTheNextTransactionDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		written := make(chan struct{})
-		drudges := newDrudges(
-			t,
-			dog.Options{Store: fixture.StoreOf(storetest.New()), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
-				if e.Kind == dog.EventCall && calls.Add(1) == 1 {
-					<-written // the first call is about to return its error when the second has stored something
-				}
-			}}},
-		)
+		trace := &dog.Trace{EventDone: func(_ context.Context, e dog.EventInfo) {
+			if e.Kind == dog.EventCall && calls.Add(1) == 1 {
+				<-written // the first call is about to return its error when the second has stored something
+			}
+		}}
+		drudges := newDrudges(t, dog.Options{Store: fixture.StoreOf(storetest.New()), Trace: trace})
 		red := drudges.Named("red")
 		first, second, finish := make(chan error, 1), make(chan error, 1), make(chan struct{})
 		go func() {

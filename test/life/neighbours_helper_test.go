@@ -293,9 +293,13 @@ func newHangTest(t *testing.T, hang string) *hangTest {
 		Trace: &dog.Trace{
 			ObjectStarted: func(o dog.ObjectInfo) { s.at("Trace.ObjectStarted", o.Name) },
 			ObjectStopped: func(o dog.ObjectInfo, _ error) { s.at("Trace.ObjectStopped", o.Name) },
-			EventDone:     func(e dog.EventInfo) { s.at("Trace.EventDone", e.Object.Name) },
-			SocketOpened:  func(c *dog.Socket) { s.at("Trace.SocketOpened", c.UID()) },
-			SocketClosed:  func(c *dog.Socket, _ *dog.CloseError) { s.at("Trace.SocketClosed", c.UID()) },
+			EventBegin: func(ctx context.Context, e dog.EventInfo) context.Context {
+				s.at("Trace.EventBegin", e.Object.Name)
+				return ctx
+			},
+			EventDone:    func(_ context.Context, e dog.EventInfo) { s.at("Trace.EventDone", e.Object.Name) },
+			SocketOpened: func(c *dog.Socket) { s.at("Trace.SocketOpened", c.UID()) },
+			SocketClosed: func(c *dog.Socket, _ *dog.CloseError) { s.at("Trace.SocketClosed", c.UID()) },
 		},
 	})
 	s.objects, err = dog.RegisterObject(

@@ -24,7 +24,8 @@ var hangs = []string{
 	"OnStart", "OnStop", "Receive", "OnAlarm", "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose",
 	"OnGossip", "OnPresence", "Encode", "Decode",
 	"ObjectOptions.New", "ReplicaOptions.New", "GroupOptions.New",
-	"Trace.ObjectStarted", "Trace.ObjectStopped", "Trace.EventDone", "Trace.SocketOpened", "Trace.SocketClosed",
+	"Trace.ObjectStarted", "Trace.ObjectStopped", "Trace.EventBegin", "Trace.EventDone", "Trace.SocketOpened",
+	"Trace.SocketClosed",
 	"OnStart of a group", "OnStart of a replica", "OnStop of a group", "OnStop of a replica", "Receive of a replica",
 	"handler", "await", "loop", "timer", "answer", "log", "Schema", "disk",
 }
@@ -142,7 +143,7 @@ func TestNeighbours_HooksMayUseObjects(t *testing.T) {
 		rt, cells = fixture.NewObjects(t, dog.Options{MaxObjects: 8, Trace: &dog.Trace{
 			ObjectStarted: func(o dog.ObjectInfo) { use("started", o) },
 			ObjectStopped: func(o dog.ObjectInfo, _ error) { use("stopped", o) },
-			EventDone:     func(e dog.EventInfo) { use("done", e.Object) },
+			EventDone:     func(_ context.Context, e dog.EventInfo) { use("done", e.Object) },
 		}})
 		for i := range 100 {
 			require.NoError(t, dog.CallErr0(t.Context(), cells.Named(strconv.Itoa(i)), (*fixture.Object).Nothing))

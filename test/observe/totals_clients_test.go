@@ -1,6 +1,7 @@
 package observe_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -169,7 +170,9 @@ func TestTotals_CountClientsThatCameBack(t *testing.T) {
 func TestTotals_HaveAJSONForm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
-		rt := dogtest.New(t, dog.Options{Store: disk, Trace: &dog.Trace{EventDone: func(dog.EventInfo) {}}})
+		rt := dogtest.New(t, dog.Options{
+			Store: disk, Trace: &dog.Trace{EventDone: func(context.Context, dog.EventInfo) {}},
+		})
 		depots, err := dog.RegisterObject[depot](rt, "depot", nil)
 		require.NoError(t, err)
 		rt.Totals()

@@ -74,7 +74,7 @@ func newDepots(t *testing.T) (*dog.Runtime, *dog.Namespace[depot]) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{
 		Store: dogtest.NewDisk(t), EvictAfter: time.Minute,
-		Trace: &dog.Trace{EventDone: func(dog.EventInfo) {}},
+		Trace: &dog.Trace{EventDone: func(context.Context, dog.EventInfo) {}},
 	})
 	depots, err := dog.RegisterObject[depot](rt, "depot", nil)
 	require.NoError(t, err)

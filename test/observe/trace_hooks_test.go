@@ -94,7 +94,7 @@ func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
 					rt := dogtest.New(t, dog.Options{EvictAfter: time.Minute, Trace: &dog.Trace{
 						ObjectStarted: use,
 						ObjectStopped: func(o dog.ObjectInfo, _ error) { use(o) },
-						EventDone:     func(e dog.EventInfo) { use(e.Object) },
+						EventDone:     func(_ context.Context, e dog.EventInfo) { use(e.Object) },
 					}})
 					var err error
 					startStops, err = dog.RegisterObject(
@@ -136,13 +136,17 @@ func TestTrace_HookMayUseAnObjectThatKeepsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var startStops *dog.Namespace[startStop]
 		used := make(chan error, 1)
-		h := fixture.NewHookedLobbiesWith(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+		trace := &dog.Trace{EventDone: func(_ context.Context, e dog.EventInfo) {
 			if e.Kind == dog.EventClusterize {
 				used <- dog.CallErr0(context.Background(), startStops.Named("a"), (*startStop).Nothing)
 			}
-		}}}, fixture.LobbyLimit(5), &fixture.Hooks{}, func(ctx context.Context, _ string) (string, error) {
+		}}
+		clusterize := func(ctx context.Context, _ string) (string, error) {
 			return "", fixture.Pause(ctx, time.Second)
-		})
+		}
+		h := fixture.NewHookedLobbiesWith(
+			t, dog.Options{Trace: trace}, fixture.LobbyLimit(5), &fixture.Hooks{}, clusterize,
+		)
 		nothing := func(context.Context, *startStop) error { return nil }
 		var err error
 		startStops, err = dog.RegisterObject(h.Runtime, "startStop", &dog.ObjectOptions[startStop]{
@@ -171,7 +175,7 @@ func TestTrace_HookMayUseAnObjectThatKeepsItsTurn(t *testing.T) {
 func TestTrace_CallerWaitsOnlyForItsOwnHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := fixture.NewObjects(t, dog.Options{Trace: &dog.Trace{
-			EventDone: func(dog.EventInfo) { time.Sleep(time.Second) },
+			EventDone: func(context.Context, dog.EventInfo) { time.Sleep(time.Second) },
 		}})
 		a := cells.Named("a")
 		require.NoError(t, dog.CallErr0(t.Context(), a, (*fixture.Object).Nothing)) // it is there
@@ -199,12 +203,13 @@ func TestTrace_CallersBlockBehindAThousandPendingHooks(t *testing.T) {
 		var hooks, returned atomic.Int64
 		var armed atomic.Bool
 		until := make(chan struct{})
-		_, cells := fixture.NewObjects(t, dog.Options{Trace: &dog.Trace{EventDone: func(dog.EventInfo) {
+		trace := &dog.Trace{EventDone: func(context.Context, dog.EventInfo) {
 			if armed.Load() {
 				hooks.Add(1)
 				<-until
 			}
-		}}})
+		}}
+		_, cells := fixture.NewObjects(t, dog.Options{Trace: trace})
 		a := cells.Named("a")
 		require.NoError(t, dog.CallErr0(t.Context(), a, (*fixture.Object).Nothing)) // it is there
 		synctest.Wait()

@@ -31,7 +31,7 @@ func TestTrace_LoggedEventIsReportedBeforeTheNext(t *testing.T) {
 			dog.Options{
 				Logger: slog.New(fixture.SlowLog{Handler: slog.DiscardHandler, Message: message}),
 				Trace: &dog.Trace{
-					EventDone: func(e dog.EventInfo) { d.Note("%v", e.Err) },
+					EventDone: func(_ context.Context, e dog.EventInfo) { d.Note("%v", e.Err) },
 				},
 			},
 		)
@@ -71,7 +71,7 @@ func slowest(note func(format string, args ...any)) *dog.Trace {
 	return &dog.Trace{
 		ObjectStarted: func(dog.ObjectInfo) { slow("start") },
 		ObjectStopped: func(_ dog.ObjectInfo, cause error) { slow(fmt.Sprint("stop, reset ", cause != nil)) },
-		EventDone:     func(e dog.EventInfo) { slow(e.Kind.String()) },
+		EventDone:     func(_ context.Context, e dog.EventInfo) { slow(e.Kind.String()) },
 	}
 }
 
@@ -104,7 +104,7 @@ func TestTrace_EventsAreReportedInTheOrderOfTheirTurns(t *testing.T) {
 	const events = 300
 	var mu sync.Mutex
 	var reported []string
-	rt := dogtest.New(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+	rt := dogtest.New(t, dog.Options{Trace: &dog.Trace{EventDone: func(_ context.Context, e dog.EventInfo) {
 		if e.Err != nil {
 			mu.Lock()
 			defer mu.Unlock()

@@ -278,7 +278,7 @@ func TestRollbackOnError_GatewayRefusalIsLoggedAndTraced(t *testing.T) {
 		for _, rollback := range []bool{false, true} {
 			options, log := fixture.LogToBuffer()
 			var ended []dog.EventInfo
-			options.Trace = &dog.Trace{EventDone: func(e dog.EventInfo) { ended = append(ended, e) }}
+			options.Trace = &dog.Trace{EventDone: func(_ context.Context, e dog.EventInfo) { ended = append(ended, e) }}
 			rt := dogtest.New(t, options)
 			r := refusing(dog.EventIdentify)
 			guests, err := dog.RegisterReplica[guest](rt, "guest", nil)

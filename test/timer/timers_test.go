@@ -314,7 +314,9 @@ func TestTimer_TickIsASeparateEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kinds []dog.EventKind
 		m := newMetronomes(
-			t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) { kinds = append(kinds, e.Kind) }}},
+			t, dog.Options{Trace: &dog.Trace{
+				EventDone: func(_ context.Context, e dog.EventInfo) { kinds = append(kinds, e.Kind) },
+			}},
 			dog.ObjectOptions[metronome]{}, nil,
 		)
 		ctx := context.WithValue(t.Context(), key{}, "the caller's")
