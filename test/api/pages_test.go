@@ -70,8 +70,8 @@ func markdown(t *testing.T) (pages []string) {
 	t.Helper()
 	root := filepath.Join("..", "..")
 	for _, pattern := range []string{
-		"*.md", "docs/*.md", "docs/guide/*.md", "internal/*.md", "dogprom/*.md", "client/js/*.md", "bench/*.md",
-		"example/*/*.md",
+		"*.md", "docs/*.md", "docs/guide/*.md", "internal/*.md", "dogotel/*.md", "dogprom/*.md", "client/js/*.md",
+		"bench/*.md", "example/*/*.md",
 	} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		require.NoError(t, err)
