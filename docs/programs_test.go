@@ -174,7 +174,7 @@ func requireReceived(t *testing.T, conn *websocket.Conn, want string) {
 func TestPages_ProgramsRun(t *testing.T) {
 	tests := map[string]func(*testing.T, *program){
 		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby, "Command": testDevice, "List": testList,
-		"Door": testDoor,
+		"Door": testDoor, "Pad": testPad,
 	}
 	programs := build(t)
 	for name := range programs {
@@ -218,6 +218,17 @@ func testLobby(t *testing.T, p *program) {
 	requireReceived(t, bob, "ada: hello")
 	send(t, bob, "hi")
 	requireReceived(t, ada, "bob: hi")
+}
+
+// What is written on a pad is in the view.
+func testPad(t *testing.T, p *program) {
+	p.start(t)
+	resp, err := http.PostForm("http://"+p.addr+"/pads/a", url.Values{"text": {"hello"}})
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Contains(t, p.get(t, "/dog/"), "view.js")
+	id := regexp.MustCompile(`[0-9a-f]{64}`).FindString(p.get(t, "/dog/api/objects?type=pad"))
+	require.Contains(t, p.get(t, "/dog/api/keys?type=pad&id="+id), `"Text":"hello"`)
 }
 
 // A door carries out commands while it is there, and those that have waited

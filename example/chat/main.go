@@ -24,6 +24,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/dogview"
 )
 
 //go:embed page.html
@@ -31,6 +32,7 @@ var page []byte
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8787", "address to listen on")
+	admin := flag.String("admin", "", "address to watch the server on, at /dog/, from this machine only; default: none")
 	data := flag.String("data", "", "data directory; default: in memory")
 	limit := flag.Int("limit", 2, "people per replica")
 	keep := flag.Duration("history", 10*time.Minute, "how long messages wait for people who come back; 0: not at all")
@@ -42,14 +44,14 @@ func main() {
 	if *data != "" {
 		store = disk.At(*data)
 	}
-	if err := run(ctx, *addr, store, *limit, *keep); err != nil {
+	if err := run(ctx, *addr, *admin, store, *limit, *keep); err != nil {
 		slog.Error("chat ended", "error", err)
 		os.Exit(1)
 	}
 }
 
 // run serves the chat until ctx is done.
-func run(ctx context.Context, addr string, store dog.Store, limit int, keep time.Duration) error {
+func run(ctx context.Context, addr, admin string, store dog.Store, limit int, keep time.Duration) error {
 	rt, err := dog.New(dog.Options{Store: store})
 	if err != nil {
 		return err
@@ -60,7 +62,20 @@ func run(ctx context.Context, addr string, store dog.Store, limit int, keep time
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
-	return rt.Serve(ctx, &http.Server{Handler: handler(chat), ReadHeaderTimeout: 10 * time.Second}, listener)
+	watched := make(chan error)
+	go func() { watched <- watch(ctx, rt, admin) }()
+	err = rt.Serve(ctx, &http.Server{Handler: handler(chat), ReadHeaderTimeout: 10 * time.Second}, listener)
+	return errors.Join(err, <-watched)
+}
+
+// watch serves a view of the runtime, if there is an address for it.
+func watch(ctx context.Context, rt *dog.Runtime, addr string) error {
+	view, err := dogview.New(rt, dogview.Options{Rights: dogview.Local(dogview.All)})
+	if err != nil || addr == "" {
+		return err
+	}
+	server := &http.Server{Addr: addr, Handler: http.StripPrefix("/dog", view), ReadHeaderTimeout: 10 * time.Second}
+	return rt.Serve(ctx, server, nil)
 }
 
 // register registers the three types and returns the only chat.

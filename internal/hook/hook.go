@@ -71,3 +71,8 @@ var MayWait func(ctx context.Context, object any) error
 // life has been undone, or everything deleted. Its errors are those of
 // dog.Storage.
 var Reverts func(object any) (uint64, error)
+
+// Look returns what package dogview does with the objects of the type that is
+// registered under a name in a *dog.Runtime, or nil if there is none. The
+// methods of the result have types of dog, so that package declares them.
+var Look func(rt any, name string) any

@@ -24,6 +24,7 @@ var withExample = map[string][]string{
 	"client":  {"", "Client", "Options"},
 	"disk":    {"", "At"},
 	"dogtest": {"", "Disk", "Server"},
+	"dogview": {""},
 	"outbox":  {"Ask", "Queue"},
 	"shard":   {""},
 }

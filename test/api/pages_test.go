@@ -19,7 +19,7 @@ import (
 var (
 	goBlock   = regexp.MustCompile("(?s)```.*?```") // tests compile these
 	codeSpan  = regexp.MustCompile("`([^`\n]+)`")
-	qualified = regexp.MustCompile(`\b(?:dog|client|disk|dogtest|outbox|shard)\.[A-Z]\w*(?:\.[A-Z]\w*)?`)
+	qualified = regexp.MustCompile(`\b(?:dog|client|disk|dogtest|dogview|outbox|shard)\.[A-Z]\w*(?:\.[A-Z]\w*)?`)
 	bareName  = regexp.MustCompile(`(?:^|[^\w.-])([A-Z]\w*[a-z]\w*(?:\.[A-Z]\w*)?)`)
 	fileName  = regexp.MustCompile(`^[\w/]+\.(?:go|md)$`)
 )

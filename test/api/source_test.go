@@ -14,8 +14,8 @@ import (
 // publicPaths are the import paths of the public packages of this module, which
 // dogprom and dogotel are not in.
 var publicPaths = []string{
-	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/outbox",
-	modulePath + "/shard",
+	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/dogview",
+	modulePath + "/outbox", modulePath + "/shard",
 }
 
 // publicFiles returns the files of the public packages without their tests, by
@@ -24,8 +24,8 @@ func publicFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	parsed := make(map[string]*ast.File)
 	for _, pattern := range []string{
-		"*.go", "client/*.go", "disk/*.go", "dogotel/*.go", "dogprom/*.go", "dogtest/*.go", "outbox/*.go",
-		"shard/*.go",
+		"*.go", "client/*.go", "disk/*.go", "dogotel/*.go", "dogprom/*.go", "dogtest/*.go", "dogview/*.go",
+		"outbox/*.go", "shard/*.go",
 	} {
 		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
 		require.NoError(t, err)
