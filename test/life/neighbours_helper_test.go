@@ -310,7 +310,10 @@ func newHangTest(t *testing.T, hang string) *hangTest {
 	)
 	require.NoError(t, err)
 	replicas, err := dog.RegisterReplica(
-		s.rt, "replica", &dog.ReplicaOptions[hangReplica]{New: func() *hangReplica { s.at("ReplicaOptions.New", "bad"); return &hangReplica{test: s} }},
+		s.rt, "replica", &dog.ReplicaOptions[hangReplica]{New: func() *hangReplica {
+			s.at("ReplicaOptions.New", "bad")
+			return &hangReplica{test: s}
+		}},
 	)
 	require.NoError(t, err)
 	s.groups, err = dog.RegisterGroup(
@@ -339,7 +342,8 @@ func (s *hangTest) provoke(t *testing.T) {
 	case "answer":
 		go s.objects.Named("bad").
 			ServeHTTP(slowReader{httptest.NewRecorder(), s}, httptest.NewRequest("GET", "/", nil))
-	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "Trace.SocketOpened", "Trace.SocketClosed",
+	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose",
+		"Trace.SocketOpened", "Trace.SocketClosed",
 		"OnGossip", "OnPresence", "ReplicaOptions.New", "GroupOptions.New", "Receive of a replica",
 		"OnStart of a group", "OnStart of a replica", "OnStop of a group", "OnStop of a replica":
 		go func() {

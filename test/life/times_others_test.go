@@ -19,7 +19,8 @@ import (
 // package surface has for them.
 var timesOfOthers = []timed{
 	{
-		field: "GroupOptions.LingerFor", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
+		field:  "GroupOptions.LingerFor",
+		values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
 		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
 			o.LingerFor = time.Hour
 			h, first := lingeringFor(t, o, dog.GroupOptions[fixture.Lobby]{Limit: 2, LingerFor: value}, phase)
