@@ -77,7 +77,11 @@ func (e *Event) HasTurn() bool {
 }
 
 // Caller returns the event that waits for this event to end, or nil.
-func (e *Event) Caller() *Event { return e.call.caller() }
+func (e *Event) Caller() *Event {
+	graph.Lock()
+	defer graph.Unlock()
+	return e.call.caller()
+}
 
 // CausedBy returns the event that waited for this event when this one began, or
 // nil. It is also nil if that has stopped waiting because the start of the

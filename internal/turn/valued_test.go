@@ -2,6 +2,8 @@ package turn_test
 
 import (
 	"context"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,4 +108,20 @@ func TestCausedBy_IsTheCallerUntilItLeaves(t *testing.T) {
 	require.Same(t, v.Event, e.CausedBy(), "it has caused the event")
 	e.Orphan()
 	require.Nil(t, e.CausedBy())
+}
+
+// A handler may ask who waits for it in the moment in which its caller leaves.
+func TestCaller_MayLeaveAtAnyTime(t *testing.T) {
+	v, _ := newValued(t)
+	e, err := begin(background, &turn.Lock{}, background, turn.OriginOf(v))
+	require.NoError(t, err)
+	defer e.End()
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for e.Caller() != nil {
+			runtime.Gosched()
+		}
+	})
+	e.Orphan()
+	asking.Wait()
 }
