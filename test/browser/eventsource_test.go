@@ -50,10 +50,11 @@ func TestEventSource_ContinuesWhereItWas(t *testing.T) {
 			network.setCut(false)
 		}},
 		{"cut between messages and their position", func(line string) {
-			network.cutBefore("event: control")
+			network.holdBetween(line, "event: control")
 			write(line)
-			reader.Wait("the end of the connection", `source.readyState === EventSource.CONNECTING`)
 			waitLine(line)
+			network.setCut(true)
+			reader.Wait("the end of the connection", `source.readyState === EventSource.CONNECTING`)
 			write(line + ", another")
 			network.setCut(false)
 			waitLine(line + ", another")

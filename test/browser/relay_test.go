@@ -16,7 +16,8 @@ type relay struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool // guarded by mu
 	cut    bool              // nothing gets through; guarded by mu
-	before []byte            // what makes it cut instead of passing it on; guarded by mu
+	after  []byte            // see holdBetween; guarded by mu
+	before []byte            // see holdBetween; guarded by mu
 }
 
 // newRelay relays to an address until the test ends.
@@ -48,7 +49,7 @@ func newRelay(t *testing.T, target string) *relay {
 func (r *relay) setCut(cut bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cut, r.before = cut, nil
+	r.cut, r.after, r.before = cut, nil, nil
 	if !cut {
 		return
 	}
@@ -58,12 +59,13 @@ func (r *relay) setCut(cut bool) {
 	clear(r.conns)
 }
 
-// cutBefore cuts the network instead of passing on what a server sends from a
-// text on.
-func (r *relay) cutBefore(text string) {
+// holdBetween passes on a text, and nothing of what the server sends on the same
+// connection from the next occurrence of another text on. It lasts until
+// setCut.
+func (r *relay) holdBetween(text, another string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.before = []byte(text)
+	r.after, r.before = []byte(text), []byte(another)
 }
 
 // join reports whether the ends of a connection are let through.
@@ -103,28 +105,37 @@ func (r *relay) serve(from net.Conn, target string) {
 // pass passes on what comes, until a side is closed.
 func (r *relay) pass(from, to net.Conn, down bool) {
 	b := make([]byte, 64<<10)
-	for {
+	for held := false; ; {
 		n, err := from.Read(b)
 		allowed := n
-		if down {
+		switch {
+		case held:
+			allowed = 0
+		case down:
 			allowed = r.allowed(b[:n])
+			held = allowed < n
 		}
 		if _, failed := to.Write(b[:allowed]); err != nil || failed != nil {
 			return
-		}
-		if allowed < n {
-			r.setCut(true)
 		}
 	}
 }
 
 // allowed returns how many bytes from a server may be passed on. If these are
-// not all, the network is cut after them.
+// not all, nothing is after them.
 func (r *relay) allowed(b []byte) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at := bytes.Index(b, r.before); r.before != nil && at >= 0 {
-		return at
+	from := 0
+	if r.after != nil {
+		at := bytes.Index(b, r.after)
+		if at < 0 {
+			return len(b)
+		}
+		from, r.after = at+len(r.after), nil
+	}
+	if at := bytes.Index(b[from:], r.before); r.before != nil && at >= 0 {
+		return from + at
 	}
 	return len(b)
 }
