@@ -2,7 +2,6 @@ package drive
 
 import (
 	"crypto/rand"
-	"sync"
 	"time"
 )
 
@@ -30,27 +29,4 @@ func Drain(devices int, connect func(i int) error, waiting func() (int, error)) 
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// A Closer collects what is to be closed in the end.
-type Closer struct {
-	mu  sync.Mutex
-	all []func() // guarded by mu
-}
-
-// Add adds what is to be closed.
-func (c *Closer) Add(f func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all = append(c.all, f)
-}
-
-// Close closes all.
-func (c *Closer) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, f := range c.all {
-		f()
-	}
-	c.all = nil
 }

@@ -52,6 +52,16 @@ type Subject interface {
 	Close() error
 }
 
+// Repeat is the Run of a Subject whose operations are do, for n of them.
+func Repeat(n int, do func() error) (began time.Time, err error) {
+	for range n {
+		if err := do(); err != nil {
+			return began, err
+		}
+	}
+	return began, nil
+}
+
 // Main is a program that measures the cell that a Job on its command line, as
 // JSON, wants, and prints the Figures.
 func Main(cells map[string]func(Job) (Figures, error)) {

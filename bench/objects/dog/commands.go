@@ -65,12 +65,7 @@ func openFleet(dir string) (*fleet, error) {
 
 // Run implements drive.Subject.
 func (f *fleet) Run(worker, n int) (began time.Time, err error) {
-	for range n {
-		if err := f.put(worker); err != nil {
-			return began, err
-		}
-	}
-	return began, nil
+	return drive.Repeat(n, func() error { return f.put(worker) })
 }
 
 // Close implements drive.Subject.
@@ -111,18 +106,19 @@ func (f *fleet) drain(devices int) (drive.Figures, error) {
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) }) // until Close
-	var conns drive.Closer
+	conns := make([]*websocket.Conn, devices)
 	defer func() {
-		conns.Close()
+		for _, ws := range conns {
+			if ws != nil {
+				_ = ws.CloseNow()
+			}
+		}
 		_ = server.Close()
 		serving.Wait()
 	}()
 	next := 0 // all before have carried out their commands
-	return drive.Drain(devices, func(i int) error {
-		ws, err := carryOut(listener, i)
-		if err == nil {
-			conns.Add(func() { _ = ws.CloseNow() })
-		}
+	return drive.Drain(devices, func(i int) (err error) {
+		conns[i], err = carryOut(listener, i)
 		return err
 	}, func() (int, error) {
 		for ; next < devices; next++ {

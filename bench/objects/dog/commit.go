@@ -23,12 +23,7 @@ func (o operations) Run(worker, n int) (began time.Time, err error) { return o.d
 // one makes an operation of a call.
 func one(call func(stub dog.Stub[keeper]) error) func(dog.Stub[keeper], int) (time.Time, error) {
 	return func(stub dog.Stub[keeper], n int) (began time.Time, err error) {
-		for range n {
-			if err := call(stub); err != nil {
-				return began, err
-			}
-		}
-		return began, nil
+		return drive.Repeat(n, func() error { return call(stub) })
 	}
 }
 

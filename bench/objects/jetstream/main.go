@@ -93,12 +93,7 @@ func device(i int) string { return fmt.Sprint("device-", i) }
 
 // Run implements drive.Subject.
 func (b *broker) Run(worker, n int) (began time.Time, err error) {
-	for range n {
-		if err := b.put(worker); err != nil {
-			return began, err
-		}
-	}
-	return began, nil
+	return drive.Repeat(n, func() error { return b.put(worker) })
 }
 
 // put queues a command and waits until it is durable.
@@ -135,16 +130,18 @@ func drain(job drive.Job) (drive.Figures, error) {
 	if err := drive.Fill(job.Objects, drive.Handshakes, b.put); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	var conns drive.Closer
-	defer conns.Close()
+	conns := make([]*nats.Conn, job.Objects)
 	figures, err := drive.Drain(job.Objects, func(i int) error {
 		conn, js, err := b.connect()
 		if err != nil {
 			return err
 		}
-		conns.Add(conn.Close)
+		conns[i] = conn
 		return carryOut(js, i)
 	}, b.waiting)
+	for _, conn := range conns {
+		conn.Close() // nil is none
+	}
 	return figures, errors.Join(err, b.Close())
 }
 

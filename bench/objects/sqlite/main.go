@@ -57,12 +57,9 @@ type files []file
 
 func (fs files) Run(worker, n int) (began time.Time, err error) {
 	s := fs[worker].upsert
-	for range n {
-		if err := errors.Join(s.BindText(1, "key"), s.BindBlob(2, drive.Value()), s.Exec()); err != nil {
-			return began, err
-		}
-	}
-	return began, nil
+	return drive.Repeat(n, func() error {
+		return errors.Join(s.BindText(1, "key"), s.BindBlob(2, drive.Value()), s.Exec())
+	})
 }
 
 func (fs files) Close() (err error) {
