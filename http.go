@@ -331,7 +331,7 @@ func receive(
 // logged, because the program can do something about it.
 func (ns *namespace) refuse(w http.ResponseWriter, err error) {
 	if errors.Is(err, ErrOverloaded) {
-		ns.rt.refusals.Warn(ns.rt.opts.Logger.With("namespace", ns.Name), ns.Name, overloaded, err)
+		ns.rt.refusals.Warn(ns.rt.opts.Logger, ns.Name, overloaded, err, "namespace", ns.Name)
 	}
 	ns.counts.refused.Add(HTTPStatus(err))
 	WriteError(w, err)

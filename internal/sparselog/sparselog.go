@@ -22,16 +22,16 @@ type Log struct {
 type warning struct{ subject, message string }
 
 // Warn logs a warning about a subject to a logger, unless it has just done so.
-// Messages must be few: what varies belongs into err, of which there may be
-// none.
-func (l *Log) Warn(to *slog.Logger, subject, message string, err error) {
-	switch {
-	case !l.first(warning{subject, message}):
-	case err == nil:
-		to.Warn(message)
-	default:
-		to.Warn(message, "error", err)
+// Messages must be few: what varies belongs into args, which are those of
+// [slog.Logger.Warn], or into err, of which there may be none.
+func (l *Log) Warn(to *slog.Logger, subject, message string, err error, args ...any) {
+	if !l.first(warning{subject, message}) {
+		return
 	}
+	if err != nil {
+		args = append(args, "error", err)
+	}
+	to.Warn(message, args...)
 }
 
 // first reports whether the warning should be logged now.
