@@ -346,13 +346,25 @@ func testDevice(t *testing.T, p *program) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(n))
 	}
+	// acknowledge returns when the acknowledgement is durable: messages are
+	// handled in order, and what follows it closes the connection.
+	acknowledge := func(device *websocket.Conn, number string) {
+		t.Helper()
+		send(t, device, number)
+		send(t, device, "three")
+		_, _, err := device.Read(t.Context())
+		require.EqualValues(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err))
+	}
 	kill := p.start(t)
 	command("open", "1\n")
 	command("close", "2\n")
 	door := p.dial(t, "/devices/door")
 	requireReceived(t, door, `{"n":1,"text":"open"}`)
 	requireReceived(t, door, `{"n":2,"text":"close"}`)
-	send(t, door, "1")
+	acknowledge(door, "1")
+
+	door = p.dial(t, "/devices/door")
+	requireReceived(t, door, `{"n":2,"text":"close"}`)
 	command("lock", "3\n")
 	requireReceived(t, door, `{"n":3,"text":"lock"}`)
 
@@ -361,16 +373,16 @@ func testDevice(t *testing.T, p *program) {
 	requireReceived(t, again, `{"n":3,"text":"lock"}`)
 	_, _, err := door.Read(t.Context())
 	require.EqualValues(t, 4001, websocket.CloseStatus(err), "the connection was replaced")
-	send(t, again, "2")
 	command("open", "4\n")
 	requireReceived(t, again, `{"n":4,"text":"open"}`)
+	acknowledge(again, "2")
 
 	kill()
 	p.start(t)
 	back := p.dial(t, "/devices/door")
 	requireReceived(t, back, `{"n":3,"text":"lock"}`)
 	requireReceived(t, back, `{"n":4,"text":"open"}`)
-	send(t, back, "three")
-	_, _, err = back.Read(t.Context())
-	require.EqualValues(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err))
+	acknowledge(back, "3")
+	back = p.dial(t, "/devices/door")
+	requireReceived(t, back, `{"n":4,"text":"open"}`)
 }

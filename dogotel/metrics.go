@@ -86,11 +86,11 @@ var ofTypes = []struct {
 		func(t *dog.TypeTotals) uint64 { return t.Opened },
 	},
 	{
-		info{counter, "dog.resumes", "{resume}", "Clients that came back and had missed nothing for good."},
+		info{counter, "dog.resumes", "{resume}", "Clients that came back without a gap."},
 		func(t *dog.TypeTotals) uint64 { return t.Resumed },
 	},
 	{
-		info{counter, "dog.gaps", "{gap}", "Gaps in histories that clients were told of."},
+		info{counter, "dog.gaps", "{gap}", "Gaps in histories that were reported to clients."},
 		func(t *dog.TypeTotals) uint64 { return t.Gaps },
 	},
 }

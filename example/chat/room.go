@@ -30,8 +30,8 @@ func (l *Lobby) Identify(r *http.Request) (uid string, err error) {
 	return uid, nil
 }
 
-// OnPresence tells everybody who has come and gone. Another tab is no news, and
-// neither is a connection that breaks for less than the grace.
+// OnPresence sends to all clients who came and who left. It does not run for
+// another tab, nor for a connection that breaks for less than the grace.
 func (l *Lobby) OnPresence(_ context.Context, change dog.PresenceChange) error {
 	return l.Broadcast(presence{"presence", time.Now().UnixMilli(), change})
 }
@@ -169,7 +169,7 @@ func (m message) valid() bool {
 		m.Key != "" && len(m.Key) <= 64 && len(m.To) <= 128
 }
 
-// presence tells who has come and gone.
+// presence says who came and who left.
 type presence struct {
 	Type string `json:"type"`
 	At   int64  `json:"at"` // milliseconds since 1970

@@ -43,8 +43,8 @@ func (d *Device) OnAlarm(ctx context.Context, a dog.Alarm) error {
 	return err
 }
 
-// report tells the fleet how the device is. The device works without it: an
-// error is only logged, and the next report mends what the page shows.
+// report sends the state of the device to the fleet. The device works without
+// it: an error is only logged, and the next report mends what the page shows.
 func (d *Device) report(ctx context.Context) {
 	online := len(slices.Collect(d.Sockets())) > 0
 	commands, err := d.Commands.Status()

@@ -49,7 +49,7 @@ type Host struct {
 	cancel    context.CancelCauseFunc
 	sweeper   *sweeper
 	hooks     *hookqueue.Queue // of Trace
-	traced    bool             // Trace tells of events
+	traced    bool             // Trace has a hook for events
 	places    stopPlaces       // of OnStop
 
 	// Services are the goroutines that end when Ctx is done: the sweeper, the

@@ -110,7 +110,7 @@ func (life *Life) eventDone(
 }
 
 // eventBegin calls the EventBegin hook, if there is one, and returns the
-// context of the handler. It also notes what eventDone tells.
+// context of the handler. It also notes what eventDone passes on.
 func (life *Life) eventBegin(e *turn.Event, h *handling, began time.Time) context.Context {
 	if by := e.CausedBy(); by != nil {
 		h.from = LifeOf(by).obj

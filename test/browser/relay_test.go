@@ -59,8 +59,8 @@ func (r *relay) setCut(cut bool) {
 	clear(r.conns)
 }
 
-// holdBetween passes on a text, and nothing of what the server sends on the same
-// connection from the next occurrence of another text on. It lasts until
+// holdBetween passes on a text, and nothing of what the server sends on the
+// same connection from the next occurrence of another text on. It lasts until
 // setCut.
 func (r *relay) holdBetween(text, another string) {
 	r.mu.Lock()
