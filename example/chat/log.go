@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -39,10 +40,8 @@ type Log struct{ dog.Object }
 // schema has a step for each release that changed the database.
 var schema = dog.Schema{
 	`CREATE TABLE lines (
-		id     INTEGER PRIMARY KEY,
-		"from" TEXT NOT NULL,
-		text   TEXT NOT NULL,
-		key    TEXT NOT NULL, UNIQUE ("from", key)
+		id INTEGER PRIMARY KEY, "from" TEXT NOT NULL, text TEXT NOT NULL,
+		key TEXT NOT NULL, UNIQUE ("from", key)
 	)`,
 }
 
@@ -54,11 +53,8 @@ func (l *Log) Append(_ context.Context, line Line) (id int64, err error) {
 			SELECT max(?, coalesce(max(id) + 1, 0)), ?, ?, ? FROM lines WHERE true
 			ON CONFLICT ("from", key) DO UPDATE SET key = excluded.key
 			RETURNING id`, time.Now().UnixMilli(), line.From, line.Text, line.Key)
-	if err != nil {
-		return 0, err
-	}
-	alarm, set, err := l.Storage().Alarms().Get("")
-	if err != nil || set && !alarm.Failed {
+	alarm, set, err2 := l.Storage().Alarms().Get("")
+	if err = errors.Join(err, err2); err != nil || set && !alarm.Failed {
 		return id, err
 	}
 	return id, l.Storage().Alarms().Set(time.Now().Add(sweepEvery))

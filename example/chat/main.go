@@ -21,9 +21,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/dogprom"
 	"github.com/godurable/dog/dogview"
 )
 
@@ -32,7 +36,7 @@ var page []byte
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8787", "address to listen on")
-	admin := flag.String("admin", "", "address to watch the server on, at /dog/, from this machine only; default: none")
+	admin := flag.String("admin", "", "address of /metrics, and of /dog/ for this machine only; default: none")
 	data := flag.String("data", "", "data directory; default: in memory")
 	limit := flag.Int("limit", 2, "people per replica")
 	keep := flag.Duration("history", 10*time.Minute, "how long messages wait for people who come back; 0: not at all")
@@ -68,14 +72,19 @@ func run(ctx context.Context, addr, admin string, store dog.Store, limit int, ke
 	return errors.Join(err, <-watched)
 }
 
-// watch serves a view of the runtime, if there is an address for it.
+// watch serves a view and the metrics of the runtime, if there is an address.
 func watch(ctx context.Context, rt *dog.Runtime, addr string) error {
+	if addr == "" {
+		return nil
+	}
+	metrics, mux := prometheus.NewRegistry(), http.NewServeMux()
 	view, err := dogview.New(rt, dogview.Options{Rights: dogview.Local(dogview.All)})
-	if err != nil || addr == "" {
+	if err = errors.Join(err, metrics.Register(dogprom.New(rt))); err != nil {
 		return err
 	}
-	server := &http.Server{Addr: addr, Handler: http.StripPrefix("/dog", view), ReadHeaderTimeout: 10 * time.Second}
-	return rt.Serve(ctx, server, nil)
+	mux.Handle("/dog/", http.StripPrefix("/dog", view))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	return rt.Serve(ctx, &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second}, nil)
 }
 
 // register registers the three types and returns the only chat.

@@ -64,8 +64,7 @@ func (l *Lobby) show(ctx context.Context) error {
 }
 
 // Room is a replica of the chat, with a few people in it. The history of the
-// group has all messages of the last minutes, except those to one room: a
-// client that comes back gets what it has missed, once and in order. The log
+// group has all messages of the last minutes, except those to one room. The log
 // has the lines to all of the last month, for a client that is new or was away
 // for longer. The client drops a line whose ID it has already, and sorts lines
 // by ID, as rooms send at any time.

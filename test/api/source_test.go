@@ -12,10 +12,10 @@ import (
 )
 
 // publicPaths are the import paths of the public packages of this module, which
-// dogprom and dogotel are not in.
+// dogotel is not in.
 var publicPaths = []string{
-	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/dogview",
-	modulePath + "/outbox", modulePath + "/shard",
+	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogprom", modulePath + "/dogtest",
+	modulePath + "/dogview", modulePath + "/outbox", modulePath + "/shard",
 }
 
 // publicFiles returns the files of the public packages without their tests, by

@@ -140,7 +140,8 @@ func TestDogview_HiddenPageAsksForNothing(t *testing.T) {
 	page.Wait("the stream", `stream?.readyState === EventSource.OPEN`)
 }
 
-// What the chat stores can be read in its view, on a listener of its own.
+// What the chat stores can be read in its view, on a listener of its own, which
+// also has its metrics.
 func TestDogview_OfTheChat(t *testing.T) {
 	browser := chromium.Start(t)
 	admin := freeAddr(t)
@@ -157,5 +158,7 @@ func TestDogview_OfTheChat(t *testing.T) {
 	page.Run(`tables.querySelector("div button").click()`)
 	page.Wait("its row", `tables.querySelector("tbody")?.textContent.includes("hello <b>all</b>")`)
 	page.RequireAccessible()
+	page.Run(`fetch("/metrics").then(r => r.text()).then(text => window.metrics = text)`)
+	page.Wait("the metrics", `window.metrics?.includes('dog_objects{type="log"} 1')`)
 	chat.stop()
 }

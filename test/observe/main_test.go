@@ -1,6 +1,6 @@
 // Package observe_test tests what a program can observe: Stats, Totals, slow
-// sockets and the hooks of Trace. The metrics for Prometheus are tested in the
-// module dogprom.
+// sockets and the hooks of Trace. The metrics for Prometheus are tested in
+// package dogprom.
 package observe_test
 
 import (
