@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,7 +27,7 @@ type site struct {
 	waiting int // Options.MaxWaiting
 	server  atomic.Pointer[dogtest.Server]
 	page    *dogtest.Client
-	answers []string // before the latest end of a rollout
+	ended   string // the ID of the latest rollout that has ended
 	devices []*simulated
 	stops   []func() // the devices
 }
@@ -35,10 +38,10 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // newSite returns a site whose devices are connected until the test ends.
-func newSite(t *testing.T, devices int) *site {
+func newSite(t *testing.T, devices int, flaky ...bool) *site {
 	s := &site{t: t, disk: dogtest.NewDisk(t)}
 	s.start()
-	s.devices = newDevices(devices, dogtest.URL, &http.Client{Transport: s}, false)
+	s.devices = newDevices(devices, dogtest.URL, &http.Client{Transport: s}, len(flaky) > 0)
 	s.connect(s.devices)
 	return s
 }
@@ -77,16 +80,28 @@ func (s *site) leave() {
 	s.stops = nil
 }
 
-// rows returns the rows that a fresh page gets.
-func (s *site) rows(devices int) (all []Row) {
-	fresh := s.server.Load().Dial("/operate")
-	for len(all) < devices {
+// fresh returns what a fresh page gets.
+func (s *site) fresh() (all event) {
+	page := s.server.Load().Dial("/operate")
+	synctest.Wait()
+	for i, m := range page.Received() {
 		var e event
-		fresh.ReceiveJSON(&e)
-		all = append(all, e.Rows...)
+		require.NoError(s.t, m.Decode(&e))
+		require.Equal(s.t, i == 0, e.Fresh)
+		all.Rows = append(all.Rows, e.Rows...)
+		if e.Rollout != nil {
+			all.Rollout = e.Rollout
+		}
 	}
-	require.Len(s.t, all, devices)
 	return all
+}
+
+// row returns the row of a device, as a fresh page gets it.
+func (s *site) row(device string) Row {
+	rows := s.fresh().Rows
+	i := slices.IndexFunc(rows, func(r Row) bool { return r.Device == device })
+	require.GreaterOrEqual(s.t, i, 0, device)
+	return rows[i]
 }
 
 // newSiteOf returns a site that knows devices, all of which are away.
@@ -95,7 +110,7 @@ func newSiteOf(t *testing.T, devices, waiting int) *site {
 	before, err := dog.RegisterObject[Fleet](dogtest.New(t, dog.Options{Store: s.disk}), "fleet", nil)
 	require.NoError(t, err)
 	for i := range devices {
-		report := Report{Device: fmt.Sprintf("north-%05d", i)}
+		report := Report{Device: fmt.Sprintf("north-%05d", i), Online: true}
 		require.NoError(t, dog.CallErr(t.Context(), before.Named("all"), (*Fleet).Report, report))
 	}
 	s.disk.Crash()
@@ -103,33 +118,70 @@ func newSiteOf(t *testing.T, devices, waiting int) *site {
 	return s
 }
 
-// ends returns the state of the rollout when it has ended.
-func (s *site) ends() Rollout {
-	for s.answers = nil; ; {
+// roll begins a rollout.
+func (s *site) roll(r Rollout) { s.page.Send(action{Do: "start", Rollout: r}) }
+
+// refused does what is refused, and returns why.
+func (s *site) refused(what any) string {
+	s.page.Send(what)
+	for {
 		var e event
 		s.page.ReceiveJSON(&e)
-		if e.Rollout != nil && e.Rollout.State != "running" {
-			return *e.Rollout
-		}
-		if e.Answer != "" {
-			s.answers = append(s.answers, e.Answer)
+		if e.Refused != "" {
+			return e.Refused
 		}
 	}
+}
+
+// ends returns the rollout once it has ended.
+func (s *site) ends() Rollout {
+	for {
+		var e event
+		s.page.ReceiveJSON(&e)
+		if e.Rollout == nil || e.Rollout.ID == s.ended {
+			continue
+		}
+		if state := e.Rollout.State; state != "" && state != "running" {
+			s.ended = e.Rollout.ID
+			return *e.Rollout
+		}
+	}
+}
+
+// requireUpdated requires that each device has carried out the update once, or
+// has failed as it does now and then.
+func (s *site) requireUpdated() {
+	all := s.fresh()
+	require.Len(s.t, all.Rows, len(s.devices))
+	s.leave()
+	done := 0
+	for _, row := range all.Rows {
+		i := slices.IndexFunc(s.devices, func(d *simulated) bool { return d.name == row.Device })
+		if row.State == "done" {
+			done++
+			require.Equal(s.t, 1, s.devices[i].version, row.Device)
+			require.Equal(s.t, "version 1", row.Answer)
+			continue
+		}
+		require.Equal(s.t, "failed", row.State)
+		require.Zero(s.t, s.devices[i].version, row.Device)
+		require.Contains(s.t, row.Answer, "worn out")
+	}
+	require.Equal(s.t, done, all.Rollout.Done)
+	require.Equal(s.t, len(s.devices), all.Rollout.Done+all.Rollout.Failed)
 }
 
 func TestDevices_ReportWhetherTheyAreThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 3)
-		fresh := s.server.Load().Dial("/operate")
-		var all event
-		fresh.ReceiveJSON(&all)
+		all := s.fresh()
 		require.Len(t, all.Rows, 3)
 		for _, row := range all.Rows {
 			require.NotZero(t, row.Since)
 			require.Zero(t, row.Waiting)
 		}
 		require.Equal(t, "east-0002", all.Rows[0].Device)
-		require.Nil(t, all.Rollout)
+		require.Empty(t, all.Rollout.State)
 	})
 }
 
@@ -138,13 +190,13 @@ func TestDevices_AreConnectedHoweverQuietUntilTheServerEnds(t *testing.T) {
 		s := newSite(t, 3)
 		s.page.Close(1000, "")
 		time.Sleep(10 * time.Minute)
-		for _, row := range s.rows(3) {
+		for _, row := range s.fresh().Rows {
 			require.NotZero(t, row.Since, row.Device)
 		}
 		s.disk.Crash()
 		s.leave()
 		s.start()
-		for _, row := range s.rows(3) {
+		for _, row := range s.fresh().Rows {
 			require.Zero(t, row.Since, row.Device)
 			require.NotZero(t, row.Last, row.Device)
 		}
@@ -154,7 +206,8 @@ func TestDevices_AreConnectedHoweverQuietUntilTheServerEnds(t *testing.T) {
 func TestDevices_FitInThePageHoweverManyTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSiteOf(t, 3000, 0)
-		rows := s.rows(3000)
+		rows := s.fresh().Rows
+		require.Len(t, rows, 3000)
 		require.Equal(t, "north-02999", rows[len(rows)-1].Device)
 	})
 }
@@ -162,7 +215,8 @@ func TestDevices_FitInThePageHoweverManyTheyAre(t *testing.T) {
 func TestDevice_WorksWhileTheFleetDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{Store: dogtest.NewDisk(t)})
-		devices, err := dog.RegisterObject[Device](rt, "device", nil) // each report fails
+		options := &dog.ObjectOptions[Device]{New: func() *Device { return &Device{reports: new(atomic.Int64)} }}
+		devices, err := dog.RegisterObject(rt, "device", options) // each report fails
 		require.NoError(t, err)
 		s := &site{t: t}
 		s.server.Store(dogtest.Serve(t, http.HandlerFunc(devices.Named("a").ServeHTTP)))
@@ -174,72 +228,117 @@ func TestDevice_WorksWhileTheFleetDoesNot(t *testing.T) {
 	})
 }
 
-func TestRollout_GoesToAPartOfTheDevicesAtItsRate(t *testing.T) {
+func TestDevices_HaveTheTagsOfTheirConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 40)
-		began := time.Now()
-		s.page.Send(Rollout{Command: "version", To: "north-", Rate: 2, Abort: 50})
-		r := s.ends()
-		require.Equal(t, "done", r.State)
-		require.Equal(t, 10, r.Done)
-		require.Zero(t, r.Failed)
-		require.GreaterOrEqual(t, time.Since(began), 5*time.Second)
-		require.Less(t, time.Since(began), 10*time.Second)
-
-		s.page.Send(Rollout{Command: "version", To: "north-0004", Rate: 2, Abort: 50})
-		require.Equal(t, 1, s.ends().Done, "another one may follow")
-	})
-}
-
-func TestRollout_EndsWhenTooManyFail(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 40)
-		s.page.Send(Rollout{Command: "explode", Rate: 5, Abort: 20})
-		r := s.ends()
-		require.Equal(t, "aborted", r.State)
-		require.GreaterOrEqual(t, r.Failed, 10)
-		require.Less(t, r.Failed, 20)
-		require.Equal(t, 40, r.Failed+r.Left)
-	})
-}
-
-func TestRollout_IsNotThatOfAnEarlierOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 40)
-		s.page.Send(Rollout{Command: "explode", Rate: 5, Abort: 20})
-		require.Equal(t, "aborted", s.ends().State)
-		s.page.Send(Rollout{Command: "version", To: "west-", Rate: 5, Abort: 20})
-		r := s.ends()
-		require.Equal(t, "done", r.State)
-		require.Equal(t, 10, r.Done)
-		require.Zero(t, r.Failed+r.Left)
-		require.Len(t, s.answers, 10)
-		for _, answer := range s.answers {
-			require.Contains(t, answer, "west-")
-		}
-	})
-}
-
-func TestRollout_TakesItsTimeWhenTooMuchWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSiteOf(t, 40, 20)
-		s.page.Send(Rollout{Command: "version", Rate: 50, Abort: 101})
-		time.Sleep(2 * time.Minute)
-		require.Equal(t, 40, s.ends().Failed, "none of them is there")
-	})
-}
-
-func TestRollout_GoesOnAfterTheDiskWasFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 3)
-		s.page.Send(Rollout{Command: "version", Rate: 10, Abort: 50})
+		s := newSite(t, 11)
+		require.Equal(t, []string{"canary"}, s.row("north-0000").Tags)
+		require.Empty(t, s.row("south-0001").Tags)
+		s.leave()
 		synctest.Wait()
-		s.disk.Fill()
+		require.Equal(t, []string{"canary"}, s.row("north-0000").Tags, "also while it is away")
+
+		query := url.Values{}
+		for i := range 11 {
+			query.Add("tag", fmt.Sprint(i))
+		}
+		status, why := s.server.Load().Get("/devices/a?" + query.Encode())
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Contains(t, why, "10 tags")
+		status, _ = s.server.Load().Get("/devices/a?tag=" + strings.Repeat("x", 101))
+		require.Equal(t, http.StatusBadRequest, status)
+	})
+}
+
+func TestDevices_AreAsTheirLatestReportSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 2)
+		row := s.row("north-0000")
+		require.NotZero(t, row.Number)
+		require.NotEqual(t, row.Number, s.row("south-0001").Number, "devices share the numbers")
+
+		fleets, err := dog.RegisterObject[Fleet](dogtest.New(t, dog.Options{}), "fleet", nil)
+		require.NoError(t, err)
+		out := dogtest.Run(t, fleets.Named("all"), func(ctx context.Context, f *Fleet) error {
+			for _, r := range []Report{
+				{Number: 1, Device: "a", Online: true},
+				{Number: 3, Device: "a", Waiting: 1},
+				{Number: 2, Device: "a", Online: true, Waiting: 2},
+			} {
+				if err := f.Report(ctx, r); err != nil {
+					return err
+				}
+			}
+			row, _, err := f.seen().Get("a")
+			require.False(t, row.Online)
+			require.Zero(t, row.Since)
+			require.Equal(t, 1, row.Waiting)
+			f.process = "another" // which begins to count anew
+			err = errors.Join(err, f.Report(ctx, Report{Number: 1, Device: "a", Online: true}))
+			row, _, _ = f.seen().Get("a")
+			require.True(t, row.Online)
+			return err
+		})
+		require.NoError(t, out.Err)
+	})
+}
+
+func TestDevices_AreRemovedForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 2)
+		require.Contains(t, s.refused(action{Do: "remove", Device: "north-0000"}), "is connected")
+		require.Contains(t, s.refused(action{Do: "remove", Device: "north"}), `no device "north"`)
+		s.leave()
+		s.roll(Rollout{Command: "version", To: "*", Rate: 2, Abort: 101})
+		require.Contains(t, s.refused(action{Do: "remove", Device: "north-0000"}), "has an order")
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, 2, s.ends().Failed)
+		s.page.Send(action{Do: "remove", Device: "north-0000"})
+		for removed := ""; removed == ""; {
+			var e event
+			s.page.ReceiveJSON(&e)
+			removed = e.Removed
+		}
+		s.disk.Crash()
+		devices, err := dog.RegisterObject[Device](dogtest.New(t, dog.Options{Store: s.disk}), "device", nil)
+		require.NoError(t, err)
+		var stored []string
+		for device, err := range devices.List(t.Context(), dog.ObjectListOptions{}) {
+			require.NoError(t, err)
+			stored = append(stored, device.Name)
+		}
+		require.Equal(t, []string{"south-0001"}, stored, "with the outcome of its order")
+		s.disk.Crash()
+		s.start()
+		rows := s.fresh().Rows
+		require.Len(t, rows, 1)
+		require.Equal(t, "south-0001", rows[0].Device)
+
+		s.devices = newDevices(1, dogtest.URL, &http.Client{Transport: s}, false)
+		s.connect(s.devices)
+		require.Len(t, s.fresh().Rows, 2, "it may come back")
+	})
+}
+
+func TestDevices_ListWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 1)
+		s.leave()
+		s.roll(Rollout{Command: "version", To: "*", Rate: 1, Abort: 100})
 		time.Sleep(5 * time.Second)
-		s.disk.Free()
-		time.Sleep(2 * time.Minute) // more than outbox.Policy.AckWait, and than the order waits
-		r := s.ends()
-		require.Equal(t, 3, r.Done+r.Failed)
+		require.Equal(t, 1, s.row("north-0000").Waiting)
+		list := func() event {
+			s.page.Send(action{Do: "list", Device: "north-0000"})
+			for {
+				var e event
+				s.page.ReceiveJSON(&e)
+				if e.Listed != "" {
+					return e
+				}
+			}
+		}
+		require.Equal(t, event{Listed: "north-0000", Waiting: []string{"version"}}, list())
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, event{Listed: "north-0000"}, list(), "it has expired")
 	})
 }
 
@@ -248,78 +347,16 @@ func TestFleet_StoresWhatPagesMiss(t *testing.T) {
 		fleets, err := dog.RegisterObject[Fleet](dogtest.New(t, dog.Options{}), "fleet", nil)
 		require.NoError(t, err)
 		out := dogtest.Run(t, fleets.Named("all"), func(ctx context.Context, f *Fleet) error {
-			if err := f.targets().Put("north", "1"); err != nil {
+			if err := f.seen().Put("south", Row{}); err != nil {
 				return err
 			}
 			for f.Broadcast("x") == nil { // until no more is held
 			}
-			return errors.Join(f.Report(ctx, Report{Device: "north"}), f.save(Rollout{ID: "1"}))
+			return errors.Join(f.Report(ctx, Report{Device: "north", Online: true}), f.save(Rollout{ID: "1"}))
 		})
 		require.NoError(t, out.Err)
 		require.Contains(t, out.Stored, "seen/north")
 		require.Contains(t, out.Stored, "rollout")
-	})
-}
-
-func TestRollout_WaitsForDevicesThatAreAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 3)
-		late := newDevices(5, dogtest.URL, &http.Client{Transport: s}, false)[3:]
-		// They are known from before.
-		for _, d := range late {
-			c := s.server.Load().Dial("/devices/" + d.name)
-			synctest.Wait()
-			code, _ := c.Closed() // it does not speak dog.v1, and is refused after it has reported
-			require.NotZero(t, code)
-		}
-		s.page.Send(Rollout{Command: "version", Rate: 10, Abort: 50})
-		time.Sleep(10 * time.Second)
-		s.connect(late[:1])
-		time.Sleep(time.Minute)
-		r := s.ends()
-		require.Equal(t, 4, r.Done)
-		require.Equal(t, 1, r.Failed, "its order has expired")
-	})
-}
-
-// The server crashes while a rollout is under way. Each device carries the
-// command out once.
-func TestRollout_GoesOnAfterACrash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 40)
-		s.page.Send(Rollout{Command: "update", Rate: 5, Abort: 100})
-		time.Sleep(3500 * time.Millisecond)
-		s.disk.Crash()
-		s.start()
-		r := s.ends()
-		require.Equal(t, 40, r.Done+r.Failed)
-		updated := 0
-		for _, d := range s.devices {
-			require.LessOrEqual(t, d.version, 1, d.name)
-			updated += d.version
-		}
-		require.Equal(t, r.Done, updated)
-	})
-}
-
-func TestRollout_IsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 1)
-		refused := func(order any) string {
-			s.page.Send(order)
-			for {
-				var e event
-				s.page.ReceiveJSON(&e)
-				if e.Refused != "" {
-					return e.Refused
-				}
-			}
-		}
-		require.Contains(t, refused("nonsense"), "needs a command")
-		require.Contains(t, refused(Rollout{Command: "update", Abort: 1}), "a rate")
-		require.Contains(t, refused(Rollout{Command: "update", Rate: 1001, Abort: 1}), "1 to 1,000")
-		s.page.Send(Rollout{Command: "version", Rate: 1, Abort: 1})
-		require.Contains(t, refused(Rollout{Command: "update", Rate: 1, Abort: 1}), "another rollout")
 	})
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/godurable/dog"
 )
 
@@ -14,60 +12,69 @@ import (
 type Fleet struct {
 	dog.Object
 	devices *dog.Namespace[Device]
-	process string          // the ID of this process
-	begun   map[string]bool // devices that have their order of the rollout
-	steps   *dog.Timer      // of the rollout
+	process string     // the ID of this process
+	next    []target   // of the rollout, which are to get their order
+	steps   *dog.Timer // of the rollout
 }
 
 // Report is how a device is.
 type Report struct {
+	Number  int64 // of the reports of the process, which may arrive in another order
 	Device  string
 	Online  bool
-	Waiting int // commands
+	Tags    []string `json:",omitempty"` // none if it is not online
+	Waiting int      // commands
 }
 
 // Row is what is stored and shown of a device.
 type Row struct {
-	Device  string
-	Since   time.Time `json:",omitzero"` // when it connected; zero: it is away
-	Process string    // to which it connected
+	Report            // the newest, with the tags of the latest connection
+	Process string    // from which that is
+	Since   time.Time `json:",omitzero"` // when the device connected; zero: it is away
 	Last    time.Time // when it was last seen
-	Waiting int
-}
-
-// Rollout is a command for all devices whose names begin with To.
-type Rollout struct {
-	ID, Command, To    string
-	Rate               int    // devices a second, 1 to 1000
-	Abort              int    // percent of failures at which it ends
-	Left, Done, Failed int    // devices
-	State              string // running, done or aborted
+	Order   string    `json:",omitempty"` // the ID of the latest rollout to it
+	State   string    `json:",omitempty"` // of the order: "" (not given), ordered, done or failed
+	Answer  string    `json:",omitempty"` // to the order, or why it has failed
 }
 
 // An event is what pages get.
 type event struct {
+	Fresh   bool     `json:",omitempty"` // the page forgets what it knows
 	Rows    []Row    `json:",omitempty"`
 	Rollout *Rollout `json:",omitempty"`
-	Answer  string   `json:",omitempty"`
+	Removed string   `json:",omitempty"` // a device
+	Listed  string   `json:",omitempty"` // a device
+	Waiting []string `json:",omitempty"` // its first commands
 	Refused string   `json:",omitempty"`
 }
 
-func (f *Fleet) seen() dog.Map[Row]       { return dog.MapOf[Row](f.Storage(), "seen/") }
-func (f *Fleet) targets() dog.Map[string] { return dog.MapOf[string](f.Storage(), "target/") }
+func (f *Fleet) seen() dog.Map[Row] { return dog.MapOf[Row](f.Storage(), "seen/") }
 
 // OnStart goes on with the rollout that was under way.
 func (f *Fleet) OnStart(context.Context) error {
-	f.begun = make(map[string]bool)
-	r, _, err := dog.Get[Rollout](f.Storage(), "rollout")
-	if err == nil && r.State == "running" {
-		f.steps = f.Every(time.Second, f.step)
+	r, err := f.rollout()
+	if err != nil || r.Left == 0 {
+		return err
 	}
-	return err
+	for seen, err := range f.seen().List(dog.ListOptions{}) {
+		if err != nil {
+			return err
+		}
+		if r.waitsFor(seen.Value) {
+			f.next = append(f.next, target{seen.Key, seen.Value.State != ""})
+		}
+	}
+	f.steps = f.Every(time.Second, f.step)
+	return nil
 }
 
 // OnOpen sends a page everything, in events of a size that a socket takes.
 func (f *Fleet) OnOpen(_ context.Context, s *dog.Socket) error {
-	var all event
+	r, err := f.rollout()
+	if err != nil {
+		return err
+	}
+	all := event{Fresh: true, Rollout: &r}
 	for seen, err := range f.seen().List(dog.ListOptions{}) {
 		if err != nil {
 			return err
@@ -76,13 +83,8 @@ func (f *Fleet) OnOpen(_ context.Context, s *dog.Socket) error {
 			if err := s.Send(all); err != nil {
 				return err
 			}
-			all.Rows = nil
+			all = event{}
 		}
-	}
-	if r, found, err := dog.Get[Rollout](f.Storage(), "rollout"); err != nil {
-		return err
-	} else if found {
-		all.Rollout = &r
 	}
 	return s.Send(all)
 }
@@ -90,7 +92,7 @@ func (f *Fleet) OnOpen(_ context.Context, s *dog.Socket) error {
 // shown returns a row as it is now: connections end with their process.
 func (f *Fleet) shown(r Row) Row {
 	if r.Process != f.process {
-		r.Since = time.Time{}
+		r.Online, r.Since = false, time.Time{}
 	}
 	return r
 }
@@ -102,65 +104,26 @@ func (f *Fleet) show(e event, options ...dog.SendOption) {
 	}
 }
 
-// Report stores how a device is, and shows it to all pages.
+// Report stores how a device is, and shows it to all pages. A device becomes
+// known when it connects.
 func (f *Fleet) Report(_ context.Context, r Report) error {
-	row, _, err := f.seen().Get(r.Device)
-	if err != nil {
+	old, known, err := f.seen().Get(r.Device)
+	if err != nil || !known && !r.Online || old.Process == f.process && r.Number < old.Number {
 		return err
 	}
-	row = f.shown(row)
-	if r.Online || !row.Since.IsZero() {
+	row := f.shown(old)
+	if r.Online || row.Online {
 		row.Last = time.Now()
 	}
 	if !r.Online {
-		row.Since = time.Time{}
-	} else if row.Since.IsZero() {
+		r.Tags, row.Since = row.Tags, time.Time{}
+	} else if !row.Online {
 		row.Since = row.Last
 	}
-	row = Row{r.Device, row.Since, f.process, row.Last, r.Waiting}
+	row.Report, row.Process = r, f.process
 	if err := f.seen().Put(r.Device, row); err != nil {
 		return err
 	}
 	f.show(event{Rows: []Row{row}}, dog.Coalesce(r.Device))
-	return nil
-}
-
-// OnMessage begins a rollout for a page, unless one is running.
-func (f *Fleet) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
-	var r Rollout
-	old, _, err := dog.Get[Rollout](f.Storage(), "rollout")
-	switch bad := m.Decode(&r); {
-	case err != nil:
-		return err
-	case bad != nil || r.Command == "" || r.Rate < 1 || r.Rate > 1000 || r.Abort < 1:
-		return s.Send(event{Refused: "a rollout needs a command, a rate of 1 to 1,000 and a limit of failures"})
-	case old.State == "running":
-		return s.Send(event{Refused: "another rollout is running"})
-	}
-	r = Rollout{ID: uuid.NewString(), Command: r.Command, To: r.To, Rate: r.Rate, Abort: r.Abort, State: "running"}
-	for seen, err := range f.seen().List(dog.ListOptions{Prefix: r.To}) {
-		if err != nil {
-			return err
-		}
-		if err := f.targets().Put(seen.Key, r.ID); err != nil {
-			return err
-		}
-		r.Left++
-	}
-	clear(f.begun)
-	f.steps.Stop()
-	f.steps = f.Every(time.Second, f.step)
-	return f.save(r)
-}
-
-// save stores the rollout, which ends when nothing is left of it, and shows it.
-func (f *Fleet) save(r Rollout) error {
-	if r.State == "running" && r.Left == 0 {
-		r.State = "done"
-	}
-	if err := dog.Put(f.Storage(), "rollout", r); err != nil {
-		return err
-	}
-	f.show(event{Rollout: &r})
 	return nil
 }

@@ -1,13 +1,14 @@
 // Command devices is a fleet of devices with a page for its operators: who is
 // connected, what waits, and a command for one, some or all, at a rate, which
-// ends when too many fail.
+// ends when too many fail or an operator stops it.
 //
 //	go run ./example/devices -data fleet                  # the server: open http://127.0.0.1:8792
 //	go run ./example/devices -simulate 1000 -flaky        # devices that come and go
 //
 // Kill the server at any moment and start it again: each device carries out
 // each command once. device.go is the object of a device, fleet.go that of all
-// of them, rollout.go sends a command to many, simulate.go is the devices.
+// of them, operate.go does what operators do, rollout.go sends a command to
+// many, simulate.go is the devices.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -72,13 +74,14 @@ func newServer(rt *dog.Runtime) (http.Handler, error) {
 	fleets, err := dog.RegisterObject(rt, "fleet", &dog.ObjectOptions[Fleet]{
 		New:             func() *Fleet { return &Fleet{devices: devices, process: process} },
 		RollbackOnError: true,
-		Sockets:         dog.SocketOptions{Slow: dog.CoalesceSlow, QueueBytes: 16 << 20}, // the rows of 50,000 devices
+		Sockets:         dog.SocketOptions{Slow: dog.CoalesceSlow, QueueBytes: 32 << 20}, // the rows of 50,000 devices
 	})
 	if err != nil {
 		return nil, err
 	}
 	fleet := fleets.Named("all")
-	newDevice := func() *Device { return &Device{fleet: fleet} }
+	var reports atomic.Int64
+	newDevice := func() *Device { return &Device{fleet: fleet, reports: &reports} }
 	if devices, err = dog.RegisterObject(rt, "device", &dog.ObjectOptions[Device]{New: newDevice}); err != nil {
 		return nil, err
 	}

@@ -13,12 +13,16 @@ import (
 	"github.com/godurable/dog/client"
 )
 
-// newDevices returns a number of devices. Their names begin with their place.
-// Those that are flaky come and go.
+// newDevices returns a number of devices. Their names begin with their place,
+// and each tenth has the tag canary. Those that are flaky come and go.
 func newDevices(n int, server string, through *http.Client, flaky bool) (all []*simulated) {
 	for i := range n {
 		name := fmt.Sprintf("%s-%04d", []string{"north", "south", "east", "west"}[i%4], i)
-		all = append(all, &simulated{name: name, url: server + "/devices/" + name, http: through, flaky: flaky})
+		d := &simulated{name: name, url: server + "/devices/" + name, http: through, flaky: flaky}
+		if i%10 == 0 {
+			d.url += "?tag=canary"
+		}
+		all = append(all, d)
 	}
 	return all
 }
