@@ -8,6 +8,9 @@
 // and sees all output in the order in which it was produced. The output of an
 // object without pending writes is sent at once.
 //
+// Where another node may take an object over, output also waits while the node
+// does not know that it still owns the object: see [Lease].
+//
 // It does not know objects, or what the output is: it calls functions. Of the
 // store it knows the numbers of commits.
 package gate
@@ -28,7 +31,7 @@ type Commits interface {
 // safe for concurrent use. Only the holder of the object's turn calls Wrote,
 // Committed and Failed.
 type Gate struct {
-	commits Commits // fixed
+	commits Commits // fixed; a Lease if leased is set
 	lost    func(error)
 
 	era atomic.Uint64 // see Era; changed under mu
@@ -36,6 +39,8 @@ type Gate struct {
 	// whether the fields below matter; false: output is sent at once; changed
 	// under mu
 	active    atomic.Bool
+	leased    bool // fixed
+	renewing  bool // guarded by mu: a call of OnLive has not been answered
 	writing   bool // guarded by mu: a transaction is open
 	releasing bool // guarded by mu: a goroutine is calling released entries
 
@@ -71,7 +76,10 @@ const open = 1<<64 - 1
 
 // New returns a gate. lost is called once if commits turn out never to become
 // durable, after the held entries have been called. It must not block.
-func New(commits Commits, lost func(error)) *Gate { return &Gate{commits: commits, lost: lost} }
+func New(commits Commits, lost func(error)) *Gate {
+	_, leased := commits.(Lease)
+	return &Gate{commits: commits, lost: lost, leased: leased}
+}
 
 // Wrote records that the turn's transaction has changes.
 func (g *Gate) Wrote() {
@@ -146,11 +154,15 @@ func (g *Gate) undoLocked(err error) (first int) {
 
 // Open reports whether output is sent at once.
 func (g *Gate) Open() bool {
-	return g == nil || !g.active.Load() || g.opens()
+	return g == nil || !g.active.Load() && !g.leased || g.opens()
 }
 
-// opens is Open for a gate that was active, apart so that Open can be inlined.
+// opens is Open for a gate that was active or has a lease, apart so that Open
+// can be inlined.
 func (g *Gate) opens() bool {
+	if !g.active.Load() && g.live() {
+		return true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.openLocked()
@@ -172,7 +184,7 @@ func (g *Gate) openLocked() bool {
 	if g.writing || g.releasing || g.paused > 0 || g.shut != nil || g.head < len(g.held) {
 		return false
 	}
-	if g.last > g.commits.Durable() {
+	if g.last > g.commits.Durable() || !g.live() {
 		return false
 	}
 	g.active.Store(false)
@@ -189,7 +201,7 @@ func (g *Gate) Send(send func(error)) { _, _ = g.hold(entry{send: send}, every) 
 // above 0.
 func (g *Gate) hold(e entry, era uint64) (transaction uint64, err error) {
 	send := e.send
-	if g == nil || !g.active.Load() && g.isIn(era) { // in the order of OpenIn
+	if g == nil || !g.active.Load() && g.live() && g.isIn(era) { // in the order of OpenIn
 		send(nil)
 		return 0, nil
 	}
@@ -213,6 +225,7 @@ func (g *Gate) hold(e entry, era uint64) (transaction uint64, err error) {
 	if g.writing {
 		e.commit, transaction = open, g.begun
 	}
+	g.active.Store(true) // it is not yet if only the lease is in doubt
 	g.insertLocked(len(g.held), e)
 	g.mu.Unlock()
 	if transaction == 0 {
@@ -309,74 +322,9 @@ func (g *Gate) Recover() {
 		return
 	}
 	for i := g.head; i < len(g.held); i++ {
-		if e := &g.held[i]; e.commit > g.commits.Durable() {
+		if e := &g.held[i]; e.commit > g.commits.Durable() || !g.live() {
 			e.commit, e.undone = 0, g.failed
 		}
 	}
 	g.failed, g.last, g.asked = nil, 0, 0
-}
-
-// release calls the entries that have become durable, in order, and requests a
-// call for the others. If another goroutine is calling entries, that goroutine
-// continues instead.
-func (g *Gate) release(lost error) {
-	g.mu.Lock()
-	first := lost != nil && g.failed == nil
-	if first {
-		g.failed = lost
-	}
-	if g.releasing {
-		g.mu.Unlock()
-		if first {
-			g.lost(lost)
-		}
-		return
-	}
-	g.releasing = true
-	for g.head < len(g.held) && g.paused == 0 {
-		e := g.held[g.head]
-		if e.commit == open {
-			break
-		}
-		err := e.undone
-		if e.commit > g.commits.Durable() {
-			if g.failed == nil {
-				if g.asked >= e.commit {
-					break
-				}
-				// Request it for the latest commit that an entry waits for, so
-				// that one call serves all of them.
-				commit := g.lastWaitedLocked()
-				g.asked = commit
-				g.mu.Unlock()
-				g.commits.OnDurable(commit, g.release)
-				g.mu.Lock()
-				continue
-			}
-			err = g.failed
-		}
-		g.held[g.head] = entry{}
-		if g.head++; g.head == len(g.held) {
-			g.held, g.head = g.held[:0], 0
-		}
-		g.mu.Unlock()
-		e.send(err)
-		g.mu.Lock()
-	}
-	g.releasing = false
-	g.mu.Unlock()
-	if first {
-		g.lost(lost)
-	}
-}
-
-// lastWaitedLocked returns the latest commit that an entry waits for. The
-// caller must hold mu.
-func (g *Gate) lastWaitedLocked() uint64 {
-	for i := len(g.held) - 1; i >= g.head; i-- {
-		if g.held[i].commit != open {
-			return g.held[i].commit
-		}
-	}
-	return 0
 }

@@ -208,12 +208,13 @@ var answers = map[string]struct {
 
 	waits  bool // as in wayOut
 	breaks bool // it ends the handler by a panic of its own
+	long   bool // it waits for the gate: then the client only sees that a reset has broken it off
 }{
 	"response.Write": {send: func(w http.ResponseWriter) error {
 		_, err := io.WriteString(w, "output")
 		return err
 	}},
-	"response.Write of a long answer": {send: func(w http.ResponseWriter) error {
+	"response.Write of a long answer": {long: true, send: func(w http.ResponseWriter) error {
 		_, err := io.WriteString(w, strings.Repeat("output", 1<<20))
 		return err
 	}},
@@ -363,31 +364,3 @@ func deleted(s *stage) bool {
 }
 
 var errUndoIt = errors.New("undo it")
-
-// A fate is the outcome of what a handler stores before it sends something.
-type fate struct {
-	prompt   bool // everything that is committed is durable at once
-	rollback bool
-	ending   func(o actor) error // how the handler ends
-	then     func(s *stage)      // what happens next
-	sent     bool                // whether the output is sent then
-}
-
-func succeed(actor) error { return nil }
-
-var errNoDisk = errors.Join(dog.ErrStoreFailed, errors.New("no disk"))
-
-// fates are those of ways that keep the turn.
-var fates = map[string]fate{
-	"durable later":      {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, sent: true},
-	"lost":               {ending: succeed, then: func(s *stage) { s.engine.Fail(errNoDisk) }},
-	"undone by a panic":  {prompt: true, ending: func(actor) error { panic("undo it") }},
-	"undone by an error": {prompt: true, rollback: true, ending: func(actor) error { return errUndoIt }},
-	"undone by Abort":    {prompt: true, ending: func(o actor) error { o.Abort(errUndoIt); return nil }},
-}
-
-// waitingFates are those of ways that end the transaction.
-var waitingFates = map[string]fate{
-	"durable later": {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, sent: true},
-	"lost":          {ending: succeed, then: func(s *stage) { s.engine.Fail(errNoDisk) }},
-}

@@ -11,7 +11,8 @@ import (
 )
 
 // Engine keeps everything in memory. Commits become durable, or are lost, when
-// the test calls a method for it. It is its own store.
+// the test calls a method for it. It is its own store. It also has a lease, as
+// gate.Lease says, which a test may put in doubt.
 type Engine struct {
 	store.Engine
 
@@ -22,6 +23,9 @@ type Engine struct {
 	failed   error
 	refusing error
 	prompt   bool
+	doubt    bool
+	revoked  error
+	renewals []func(error)
 }
 
 type waiter struct {
@@ -75,6 +79,50 @@ func (e *Engine) Refuse(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.refusing = err
+}
+
+// Doubt makes it uncertain who owns the engine, until Renew or Revoke.
+func (e *Engine) Doubt() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.doubt = true
+}
+
+// Renew ends the doubt.
+func (e *Engine) Renew() { e.settle(nil) }
+
+// Revoke makes another node the owner of the engine, with all its commits.
+func (e *Engine) Revoke(cause error) { e.settle(cause) }
+
+func (e *Engine) settle(revoked error) {
+	e.mu.Lock()
+	e.doubt, e.revoked = revoked != nil, revoked
+	renewals := e.renewals
+	e.renewals = nil
+	e.mu.Unlock()
+	for _, notify := range renewals {
+		notify(revoked)
+	}
+}
+
+// Live implements gate.Lease.
+func (e *Engine) Live() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.doubt
+}
+
+// OnLive implements gate.Lease.
+func (e *Engine) OnLive(notify func(error)) {
+	e.mu.Lock()
+	revoked, known := e.revoked, e.revoked != nil || !e.doubt
+	if !known {
+		e.renewals = append(e.renewals, notify)
+	}
+	e.mu.Unlock()
+	if known {
+		notify(revoked)
+	}
 }
 
 // Commits returns the number of commits so far.
