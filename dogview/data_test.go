@@ -262,6 +262,31 @@ func TestTables_ArePagedAndNothingElseRuns(t *testing.T) {
 	})
 }
 
+// An object that has deleted everything and is still in memory makes its tables
+// again with the next query of its own, and not because somebody looks.
+func TestTables_OfAnErasedObjectAreNotMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dogview.Options{})
+		pads, err := dog.RegisterObject(w.rt, "pad", &dog.ObjectOptions[Note]{
+			New:    func() *Note { return &Note{starts: &w.starts} },
+			Schema: []string{`CREATE TABLE lines (x)`},
+		})
+		require.NoError(t, err)
+		pad := pads.Named("a")
+		do := func(f func(n *Note) error) { require.NoError(t, dog.CallErr(t.Context(), pad, (*Note).Do, f)) }
+		do(func(n *Note) error { return n.Storage().DeleteAll() })
+		id := pad.ID().String()
+		require.Empty(t, get[page[table]](w, "tables", "type", "pad", "id", id).Items)
+		w.refused(http.StatusNotFound, "rows", "type", "pad", "id", id, "table", "lines")
+		require.False(t, get[dog.ObjectEntry](w, "object", "type", "pad", "id", id).Stored)
+		do(func(n *Note) error {
+			_, err := n.Storage().SQL().Exec(`INSERT INTO lines VALUES (1)`)
+			return err
+		})
+		require.Len(t, get[page[table]](w, "tables", "type", "pad", "id", id).Items, 1)
+	})
+}
+
 // The limit is one of the time that passes in the world, so this is no bubble.
 func TestTables_ViewWithoutAnEndIsEnded(t *testing.T) {
 	w := newWorld(t, dogview.Options{})

@@ -38,7 +38,10 @@
 // and the object does not start. A reader waits for the turn for two seconds at
 // most, and keeps it while it reads one page: 100 keys, or 100 rows for as long
 // as a query may take (see [dog.SQL]). A replica that is not in memory is not
-// read, since that would start its group. Values are cut at 1 KiB. There is no
-// way to write: tables are shown page by page, and the client sends their
-// names, not SQL. Reads count in the totals like those of the program.
+// read, since that would start its group. Values are cut at 1 KiB. Reads count
+// in the totals like those of the program.
+//
+// There is no way to write. Tables are shown page by page, and the client sends
+// their names, not SQL. The storage refuses each change while the view reads,
+// and missing steps of a Schema do not run.
 package dogview

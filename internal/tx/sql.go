@@ -24,7 +24,7 @@ func (t *Tx) Exec(query string, args []any) (lastInsertID, rowsAffected int64, e
 // Query runs statements and returns the rows of the last one. The caller must
 // have entered, here and for each use of the rows.
 func (t *Tx) Query(query string, args []any) (store.Rows, error) {
-	if t.checkSchema {
+	if t.checkSchema && !t.readOnly {
 		if err := t.applySchema(); err != nil {
 			return nil, err
 		}

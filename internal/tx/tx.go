@@ -20,8 +20,12 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// ErrNested is returned by [Tx.Pause] inside a nested transaction.
-var ErrNested = errors.New("dog: cannot wait inside a transaction: do it before or after")
+var (
+	// ErrNested is returned by [Tx.Pause] inside a nested transaction.
+	ErrNested = errors.New("dog: cannot wait inside a transaction: do it before or after")
+	// ErrReadOnly is returned by changes in [Tx.ReadOnly].
+	ErrReadOnly = errors.New("dog: this use of the storage only reads")
+)
 
 // An Owner is the life of an object that a [Tx] belongs to.
 type Owner interface {
@@ -67,6 +71,7 @@ type Tx struct {
 	wroteSQL    bool      // the transaction has SQL changes
 	schema      *Schema   // nil until Start
 	checkSchema bool      // look up the schema's state before the next query
+	readOnly    bool      // ReadOnly is running
 	commits     uint64    // with changes
 	reads       uint64    // by Read and Query, since the last TakeUses
 	writes      uint64    // by Change and Query
@@ -170,8 +175,20 @@ func (t *Tx) DeleteAll() error {
 	return t.dropSQL()
 }
 
+// ReadOnly runs f, in which each change fails with ErrReadOnly. SQL finds the
+// database as it is stored, without missing steps of the schema. f must not
+// wait.
+func (t *Tx) ReadOnly(f func() error) error {
+	t.readOnly = true
+	defer func() { t.readOnly = false }()
+	return f()
+}
+
 // begin notifies the owner that the transaction has changes.
 func (t *Tx) begin() error {
+	if t.readOnly {
+		return ErrReadOnly
+	}
 	if t.open.Load() {
 		return nil
 	}

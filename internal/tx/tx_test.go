@@ -112,6 +112,23 @@ func TestTx_NeedsATurn(t *testing.T) {
 	x.Leave()
 }
 
+func TestReadOnly_FailsEachChange(t *testing.T) {
+	x, o := newTx()
+	put(t, x, "a", "1")
+	require.NoError(t, x.Commit())
+	require.ErrorIs(t, x.ReadOnly(func() error {
+		require.Equal(t, "1", get(t, x, "a"))
+		require.ErrorIs(t, x.Write(), tx.ErrReadOnly)
+		require.ErrorIs(t, x.Change(), tx.ErrReadOnly)
+		require.ErrorIs(t, x.Touch(), tx.ErrReadOnly)
+		return errTest
+	}), errTest)
+	require.NoError(t, x.Commit())
+	require.Len(t, o.commits, 1)
+	require.NoError(t, x.Write(), "it is over")
+	x.Leave()
+}
+
 func TestNest_UndoesTheChangesOfItsFunction(t *testing.T) {
 	x, _ := newTx()
 	put(t, x, "a", "1")
