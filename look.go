@@ -29,6 +29,16 @@ func (l look) List(ctx context.Context, options ObjectListOptions) iter.Seq2[Obj
 	return l.ns.entries(ctx, options)
 }
 
+// Find describes an object. found is false if it is neither in memory nor
+// stored.
+func (l look) Find(ctx context.Context, id ID) (entry ObjectEntry, found bool, err error) {
+	if _, err := l.ns.byID(id); err != nil {
+		return ObjectEntry{}, false, err
+	}
+	e, found, err := l.ns.Find(ctx, object.ID(id))
+	return l.ns.entry(e), found, err
+}
+
 // Live returns the object if it is in memory or has open sockets.
 func (l look) Live(id ID) (state LiveObject, found bool) {
 	if o := l.ns.holder(id); o != nil {

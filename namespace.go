@@ -319,8 +319,7 @@ func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) ite
 				yield(ObjectEntry{}, err)
 				return
 			}
-			info := ObjectInfo{ID: ID(e.ID), Kind: ns.kind, Namespace: ns.Name, Name: e.Name}
-			if !yield(ObjectEntry{info, e.Live, e.Stored}, nil) {
+			if !yield(ns.entry(e), nil) {
 				return
 			}
 			if listed++; listed == options.Limit {
@@ -328,4 +327,9 @@ func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) ite
 			}
 		}
 	}
+}
+
+func (ns *namespace) entry(e object.Entry) ObjectEntry {
+	info := ObjectInfo{ID: ID(e.ID), Kind: ns.kind, Namespace: ns.Name, Name: e.Name}
+	return ObjectEntry{info, e.Live, e.Stored}
 }

@@ -65,8 +65,25 @@ type objectNow struct {
 
 // object returns an object.
 func (v *View) object(ctx context.Context, r *http.Request) (o objectNow, err error) {
-	entry, live, err := v.find(ctx, r)
-	return objectNow{entry, live.Sockets, live.Members, live.Hibernated}, err
+	ns, entry, err := v.find(ctx, r)
+	if err != nil {
+		return o, err
+	}
+	live, _ := ns.Live(entry.ID)
+	return objectNow{entry, live.Sockets, live.Members, live.Hibernated}, nil
+}
+
+// find returns the object that a request names, and its type.
+func (v *View) find(ctx context.Context, r *http.Request) (ns namespace, entry dog.ObjectEntry, err error) {
+	ns, id, err := v.asked(r)
+	if err != nil {
+		return nil, entry, err
+	}
+	entry, found, err := ns.Find(ctx, id)
+	if err == nil && !found {
+		err = missing("there is no such object, neither in memory nor in the store")
+	}
+	return ns, entry, err
 }
 
 // read reads what the object that a request names has stored.
@@ -259,7 +276,7 @@ func (v *View) outbox(ctx context.Context, r *http.Request) (page struct {
 	if v.options.Outbox == nil {
 		return page, missing("the program does not show its commands")
 	}
-	found, _, err := v.find(ctx, r)
+	_, found, err := v.find(ctx, r)
 	if err != nil {
 		return page, err
 	}

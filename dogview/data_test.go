@@ -67,15 +67,36 @@ func TestObject_IsFoundInMemoryOrInTheStore(t *testing.T) {
 		require.Equal(t, "a", o.Name)
 		require.True(t, o.Live && o.Stored)
 		w.evict()
-		o = get[dog.ObjectEntry](w, "object", "type", "note", "id", id, "name", "a")
+		o = get[dog.ObjectEntry](w, "object", "type", "note", "id", id)
 		require.Equal(t, "a", o.Name)
 		require.True(t, !o.Live && o.Stored)
 		o = get[dog.ObjectEntry](w, "object", "type", "note", "id", unnamed.ID().String())
 		require.Equal(t, unnamed.ID(), o.ID)
 		require.True(t, !o.Live && o.Stored)
-		w.refused(http.StatusNotFound, "object", "type", "note", "id", id, "name", "ab") // no link lies about a name
-		w.refused(http.StatusNotFound, "object", "type", "note", "id", w.notes.Named("c").ID().String(), "name", "c")
+		w.refused(http.StatusNotFound, "object", "type", "note", "id", w.notes.Named("c").ID().String())
+		w.refused(http.StatusNotFound, "object", "type", "seat", "id", id) // of another type
 		w.refused(http.StatusBadRequest, "object", "type", "note", "id", "x")
+	})
+}
+
+// Replicas are addressed by a name in a group, so a listing by name has none.
+func TestObject_NamedReplicaIsFoundInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dogview.Options{Outbox: commands(outbox.Command{Number: 7})})
+		voices, err := dog.RegisterReplica[Seat](w.rt, "voice", nil)
+		require.NoError(t, err)
+		choirs, err := dog.RegisterGroup(w.rt, "choir", voices, &dog.GroupOptions[Choir]{Limit: 2})
+		require.NoError(t, err)
+		voice, err := choirs.Named("a").Identify(t.Context(), "ada")
+		require.NoError(t, err)
+		require.NoError(t, dog.CallErr0(t.Context(), voice, (*Seat).Keep))
+		time.Sleep(10 * time.Minute)
+		id := voice.ID().String()
+		o := get[dog.ObjectEntry](w, "object", "type", "voice", "id", id, "name", "left")
+		require.Equal(t, "left", o.Name)
+		require.Equal(t, dog.KindReplica, o.Kind)
+		require.True(t, !o.Live && o.Stored)
+		require.Len(t, get[page[struct{}]](w, "outbox", "type", "voice", "id", id, "name", "left").Items, 1)
 	})
 }
 

@@ -58,6 +58,11 @@ type (
 
 func (s *Seat) Keep(context.Context) error { return s.Storage().Put("k", nil) }
 
+// Choir is a group that names its replicas.
+type Choir struct{ dog.Group }
+
+func (c *Choir) Clusterize(context.Context, string) (string, error) { return "left", nil }
+
 func (c *Crowd) Identify(r *http.Request) (string, error) { return r.FormValue("u"), nil }
 
 // world is a runtime with a view, and its types.

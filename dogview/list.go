@@ -19,6 +19,7 @@ const pageSize = 100
 // the methods.
 type namespace interface {
 	List(ctx context.Context, options dog.ObjectListOptions) iter.Seq2[dog.ObjectEntry, error]
+	Find(ctx context.Context, id dog.ID) (entry dog.ObjectEntry, found bool, err error)
 	Live(id dog.ID) (dog.LiveObject, bool)
 	Group(id dog.ID) (dog.GroupStats, bool)
 	Read(ctx context.Context, id dog.ID, f func(*dog.Storage) error) error
@@ -211,43 +212,4 @@ func (v *View) failed(ctx context.Context, r *http.Request) (page listing[failed
 		}
 	}
 	return page, nil
-}
-
-// find returns the object with an ID, of which the request may state the name.
-func (v *View) find(ctx context.Context, r *http.Request) (entry dog.ObjectEntry, live dog.LiveObject, err error) {
-	ns, id, err := v.asked(r)
-	if err != nil {
-		return entry, live, err
-	}
-	live, inMemory := ns.Live(id)
-	o := dog.ObjectListOptions{Prefix: live.Name, Limit: 1}
-	if o.Prefix == "" {
-		o.Prefix = r.FormValue("name")
-	}
-	if o.Prefix == "" || live.Kind == dog.KindReplica {
-		o = dog.ObjectListOptions{AfterID: before(id), Limit: 1}
-	}
-	for e, err := range ns.List(ctx, o) {
-		if err != nil {
-			return entry, live, err
-		}
-		if e.ID == id {
-			return e, live, nil
-		}
-	}
-	if inMemory { // it has left the list since
-		return dog.ObjectEntry{ObjectInfo: live.ObjectInfo, Live: true}, live, nil
-	}
-	return entry, live, missing("there is no such object, neither in memory nor in the store")
-}
-
-// before returns an ID before which no other comes that is before id.
-func before(id dog.ID) dog.ID {
-	const base = 24 // what follows is the same for all objects of a type and a base
-	for i := base - 1; i >= 0; i-- {
-		if id[i]--; id[i] != 0xff {
-			break
-		}
-	}
-	return id
 }

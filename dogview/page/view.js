@@ -126,7 +126,7 @@ function facts(names) {
 
 const link = (view, query, text) => el("a", { href: "#" + view + "?" + new URLSearchParams(query) }, text);
 const nameOf = (o) => o.Name || o.ID.slice(0, 12) + "…";
-const objectLink = (o) => link("object", { type: o.Namespace, id: o.ID, name: o.Name ?? "" }, nameOf(o));
+const objectLink = (o) => link("object", { type: o.Namespace, id: o.ID }, nameOf(o));
 
 // What the stream has brought: the last two snapshots, and events a second of
 // ten minutes.

@@ -212,6 +212,17 @@ func (c *Class) unnamedEntry(key string, stored bool) (entry Entry, list bool, e
 	return entry, list, err
 }
 
+// Find describes the object with an ID. found is false if it is neither in
+// memory nor stored.
+func (c *Class) Find(ctx context.Context, id ID) (entry Entry, found bool, err error) {
+	leave, err := c.host.EnterFrom(ctx)
+	if err != nil {
+		return Entry{}, false, err
+	}
+	defer leave()
+	return c.entry(id, "", false)
+}
+
 // entry describes an object. list is false if the object is neither in memory
 // nor stored. If name is "", entry uses the name found in the store or in
 // memory. Objects in an index are known to be stored, because the index and the
