@@ -91,16 +91,32 @@ func (l look) administer(ctx context.Context, id ID, op string, do func(*Storage
 	return administer(ctx, ctx, to, "dogview: "+op+" an object", do)
 }
 
-// FailedAlarms returns the alarms that have failed, without the object's turn.
-func (l look) FailedAlarms(id ID) (failed []Alarm, err error) {
-	stored := store.NewObject(l.ns.rt.host.Engine, store.Identity{Base: object.ID(id).Base()})
-	for a, err := range stored.FailedAlarms() {
-		if err != nil {
-			return failed, err
-		}
-		failed = append(failed, alarmOf(a))
+// FailedAlarms returns alarms that have failed, without their payloads, in the
+// order of their names beginning with from. It does not wait for the object's
+// turn. It looks at one alarm at least, until it has found so many or ctx ends.
+// Then next is where to continue. Otherwise next is "".
+func (l look) FailedAlarms(
+	ctx context.Context, id ID, from string, limit int,
+) (failed []Alarm, next string, err error) {
+	leave, err := l.ns.rt.host.EnterFrom(ctx)
+	if err != nil {
+		return nil, "", err
 	}
-	return failed, nil
+	defer leave()
+	stored := store.NewObject(l.ns.rt.host.Engine, store.Identity{Base: object.ID(id).Base()})
+	for a, err := range stored.AllAlarms(from) {
+		if err != nil {
+			return failed, "", err
+		}
+		if a.Failed {
+			a.Payload = nil
+			failed = append(failed, alarmOf(a))
+		}
+		if len(failed) == limit || ctx.Err() != nil {
+			return failed, a.Name + "\x00", nil
+		}
+	}
+	return failed, "", nil
 }
 
 // Abort is [Stub.Abort].

@@ -65,6 +65,62 @@ func TestFailed_AlarmsAreListedAndRunAgain(t *testing.T) {
 	})
 }
 
+func TestFailed_AlarmsOfOneObjectArePaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dogview.Options{})
+		w.broken.Store(true)
+		for _, name := range []string{"a", "b", "c"} {
+			w.do(name, func(n *Note) error {
+				if err := n.Storage().Alarms().SetNamed("later", time.Now().Add(time.Hour), nil); err != nil {
+					return err
+				}
+				for i := range map[string]int{"a": 1, "b": 150, "c": 2}[name] {
+					ring := fmt.Sprintf("ring %03d", i)
+					if err := n.Storage().Alarms().SetNamed(ring, time.Now(), []byte("loud")); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		time.Sleep(30 * time.Minute) // they have failed, and the notes are evicted
+		var names []string
+		pages := 0
+		for after := ""; after != "" || pages == 0; pages++ {
+			p := get[page[failedAlarm]](w, "failed", "type", "note", "after", after)
+			for _, a := range p.Items {
+				names = append(names, a.Object.Name+" "+a.Name)
+			}
+			after = p.Next
+		}
+		require.Equal(t, 2, pages)
+		require.Len(t, names, 153)
+		require.Equal(t, []string{"a ring 000", "b ring 000"}, names[:2])
+		require.Equal(t, []string{"b ring 149", "c ring 000", "c ring 001"}, names[150:])
+		w.refused(http.StatusBadRequest, "failed", "type", "note", "after", "?")
+		w.refused(http.StatusBadRequest, "failed", "type", "note", "after", "bm8")
+	})
+}
+
+// The program's own texts are data.
+func TestFailed_NamesAndErrorsOfAlarmsNeedData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dogview.Options{})
+		w.broken.Store(true)
+		w.do("a", func(n *Note) error { return n.Storage().Alarms().SetNamed("secret", time.Now(), nil) })
+		time.Sleep(10 * time.Minute)
+		w.rights.Store(int32(dogview.See | dogview.Act))
+		status, body := w.request(http.MethodGet, "/api/failed?type=note", "", nil)
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, body, w.notes.Named("a").ID().String())
+		require.NotContains(t, body, "secret")
+		require.NotContains(t, body, "the bell is broken")
+		w.rights.Store(int32(dogview.See | dogview.Data))
+		a := get[page[failedAlarm]](w, "failed", "type", "note").Items[0]
+		require.Equal(t, []string{"secret", "the bell is broken"}, []string{a.Name, a.Err})
+	})
+}
+
 // groupNow is a group in a list.
 type groupNow struct {
 	dog.ObjectEntry

@@ -112,7 +112,7 @@ func (v *View) keys(ctx context.Context, r *http.Request) (page listing[entry], 
 	if after := r.FormValue("after"); after != "" {
 		key, err := base64.RawURLEncoding.DecodeString(after)
 		if err != nil {
-			return page, bad("after is not from an earlier answer")
+			return page, errAfter
 		}
 		o.Start = string(key) + "\x00"
 	}
@@ -204,7 +204,7 @@ func (v *View) rows(ctx context.Context, r *http.Request) (page rowsPage, err er
 	name, offset := r.FormValue("table"), 0
 	if after := r.FormValue("after"); after != "" {
 		if offset, err = strconv.Atoi(after); err != nil || offset < 0 {
-			return page, bad("after is not from an earlier answer")
+			return page, errAfter
 		}
 	}
 	err = v.read(ctx, r, func(s *dog.Storage) error {

@@ -3,6 +3,8 @@ package dogview
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"iter"
 	"net/http"
 	"slices"
@@ -23,7 +25,7 @@ type namespace interface {
 	Live(id dog.ID) (dog.LiveObject, bool)
 	Group(id dog.ID) (dog.GroupStats, bool)
 	Read(ctx context.Context, id dog.ID, f func(*dog.Storage) error) error
-	FailedAlarms(id dog.ID) ([]dog.Alarm, error)
+	FailedAlarms(ctx context.Context, id dog.ID, from string, limit int) (failed []dog.Alarm, next string, err error)
 	RunAgain(ctx context.Context, id dog.ID, alarm string) (found bool, err error)
 	Abort(id dog.ID, reason error) error
 	Drain(ctx context.Context, group, replica dog.ID) error
@@ -53,21 +55,23 @@ func (v *View) asked(r *http.Request) (ns namespace, object dog.ID, err error) {
 	return v.target(r.FormValue("type"), r.FormValue("id"))
 }
 
+var errAfter = bad("after is not from an earlier answer")
+
 // A listing is a page of a list. Next continues it, and is "" at its end.
 type listing[T any] struct {
 	Items []T
 	Next  string
 }
 
-// options returns those of a list that a request continues.
-func options(r *http.Request) (o dog.ObjectListOptions, err error) {
-	o.Prefix = r.FormValue("prefix")
-	switch after := r.FormValue("after"); {
+// options returns those of a list that continues after a mark.
+func options(prefix, after string) (o dog.ObjectListOptions, err error) {
+	o.Prefix = prefix
+	switch {
 	case after == "":
 	case after[0] == 'n':
 		o.After = after[1:]
 	case o.AfterID.UnmarshalText([]byte(after[1:])) != nil:
-		return o, bad("after is not from an earlier answer")
+		return o, errAfter
 	}
 	return o, nil
 }
@@ -87,7 +91,7 @@ func (v *View) objects(ctx context.Context, r *http.Request) (page listing[dog.O
 	if err != nil {
 		return page, err
 	}
-	o, err := options(r)
+	o, err := options(r.FormValue("prefix"), r.FormValue("after"))
 	if err != nil {
 		return page, err
 	}
@@ -165,10 +169,11 @@ func (v *View) slow(context.Context, *http.Request) (page listing[dog.SlowSocket
 	return page, nil
 }
 
-// failedAlarm is an alarm that has failed, without its payload.
+// failedAlarm is an alarm that has failed, without its payload. What the
+// program has put into it is shown to those who may see data.
 type failedAlarm struct {
 	Object  dog.ObjectInfo
-	Name    string
+	Name    *string `json:",omitempty"` // nil: not shown
 	At      time.Time
 	Retries int
 	Err     string
@@ -177,39 +182,87 @@ type failedAlarm struct {
 // lookFor is how long one request looks for alarms that have failed.
 const lookFor = patience / 2
 
+// place is where a search for alarms goes on: in an object, after a mark.
+type place struct {
+	After  string
+	Object dog.ID
+	Alarm  []byte // the first name to look at, which may be no text; nil: all
+}
+
+func (p place) String() string {
+	text, _ := json.Marshal(p) // never fails: there are only texts in it
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// placeOf returns the place in an earlier answer.
+func placeOf(text string) (p place, err error) {
+	if text == "" {
+		return p, nil
+	}
+	plain, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || json.Unmarshal(plain, &p) != nil {
+		return p, errAfter
+	}
+	return p, nil
+}
+
 // failed lists the alarms of a type that have failed. It looks at each object
 // that has stored something, since nothing else knows of them, and stops in
-// time.
+// time, also between the alarms of an object.
 func (v *View) failed(ctx context.Context, r *http.Request) (page listing[failedAlarm], err error) {
 	page.Items = []failedAlarm{}
 	ns, err := v.namespace(r.FormValue("type"))
 	if err != nil {
 		return page, err
 	}
-	o, err := options(r)
+	begin, err := placeOf(r.FormValue("after"))
 	if err != nil {
 		return page, err
 	}
-	end, last := time.Now().Add(lookFor), ""
+	o, err := options("", begin.After)
+	if err != nil {
+		return page, err
+	}
+	looks, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	at := place{After: begin.After}
 	for e, err := range ns.List(ctx, o) {
 		if err != nil {
 			return page, err
 		}
-		if len(page.Items) >= pageSize || last != "" && time.Now().After(end) {
-			page.Next = last
+		if len(page.Items) == pageSize || at.After != begin.After && looks.Err() != nil {
+			page.Next = at.String()
 			return page, nil
 		}
-		last = mark(e)
-		if !e.Stored {
-			continue
+		if e.Stored {
+			from := ""
+			if e.ID == begin.Object {
+				from = string(begin.Alarm)
+			}
+			alarms, next, err := ns.FailedAlarms(looks, e.ID, from, pageSize-len(page.Items))
+			for _, a := range alarms {
+				page.Items = append(page.Items, shownAlarm(ctx, e, a))
+			}
+			if err != nil { // the others are shown all the same
+				v.options.Logger.Error("dogview cannot read the alarms of an object", "id", e.ID, "error", err)
+				const why = "the alarms of this object cannot be read: the log has the reason"
+				page.Items = append(page.Items, failedAlarm{Object: e.ObjectInfo, Err: why})
+			}
+			if next != "" {
+				at.Object, at.Alarm = e.ID, []byte(next)
+				page.Next = at.String()
+				return page, nil
+			}
 		}
-		alarms, err := ns.FailedAlarms(e.ID)
-		if err != nil { // the others are shown all the same
-			page.Items = append(page.Items, failedAlarm{Object: e.ObjectInfo, Err: err.Error()})
-		}
-		for _, a := range alarms[:min(len(alarms), pageSize)] {
-			page.Items = append(page.Items, failedAlarm{e.ObjectInfo, a.Name, a.At, a.Retries, a.Err})
-		}
+		at.After = mark(e)
 	}
 	return page, nil
+}
+
+func shownAlarm(ctx context.Context, e dog.ObjectEntry, a dog.Alarm) failedAlarm {
+	f := failedAlarm{Object: e.ObjectInfo, At: a.At, Retries: a.Retries}
+	if rightsOf(ctx)&Data != 0 {
+		f.Name, f.Err = &a.Name, a.Err
+	}
+	return f
 }

@@ -24,9 +24,15 @@ type Rights int
 
 // The rights. Each is needed for its own things; none includes another.
 const (
-	See  Rights = 1 << iota // the page: totals, and the names of objects and uids
-	Data                    // with See: what objects have stored, and commands that wait
-	Act                     // with See: drain, reset, run again
+	// See is for the page: totals, the names of objects and uids, and which
+	// objects have alarms that have failed.
+	See Rights = 1 << iota
+	// Data is for what objects have stored, with See: keys, tables, alarms with
+	// their names and errors, and commands that wait.
+	Data
+	// Act is for draining replicas, resetting objects, and running failed alarms
+	// again, with See. The page knows the alarms only with Data.
+	Act
 
 	All = See | Data | Act
 )
@@ -163,12 +169,14 @@ func hostname(r *http.Request) string {
 
 // serve answers a request for a route if its sender may ask for it.
 func (v *View) serve(w http.ResponseWriter, r *http.Request, to route) {
-	if !v.may(r, to.needs) {
+	rights := v.options.Rights(r)
+	if rights&to.needs != to.needs {
 		const why = "dogview refused a request: dogview.Options.Rights decides who may do what"
 		v.refused.Warn(v.options.Logger, "rights", why, nil)
 		fail(w, http.StatusForbidden, "you may not do this here")
 		return
 	}
+	r = r.WithContext(context.WithValue(r.Context(), rightsKey{}, rights))
 	if err := to.serve(v, w, r); err != nil {
 		status, text := dog.HTTPStatus(err), err.Error()
 		var told *problem
@@ -189,7 +197,14 @@ func (v *View) serve(w http.ResponseWriter, r *http.Request, to route) {
 	}
 }
 
-func (v *View) may(r *http.Request, needed Rights) bool { return v.options.Rights(r)&needed == needed }
+// rightsKey is the key of the sender's Rights in the context of a request.
+type rightsKey struct{}
+
+// rightsOf returns what the sender of a request may do.
+func rightsOf(ctx context.Context) Rights {
+	rights, _ := ctx.Value(rightsKey{}).(Rights)
+	return rights
+}
 
 // A problem is an error of the request.
 type problem struct {

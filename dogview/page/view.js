@@ -297,11 +297,11 @@ function failed() {
 	const alarms = table("Alarms that do not run again by themselves", [
 		{ name: "object", make: (a) => objectLink(a.Object) },
 		{ name: "type", text: (a) => a.Object.Namespace },
-		{ name: "alarm", text: (a) => a.Name || "without a name" },
+		{ name: "alarm", text: (a) => (a.Name === undefined ? "" : a.Name || "without a name") },
 		{ name: "was due", text: (a) => time(a.At) },
 		{ name: "error", text: (a) => a.Err },
-		{ name: "action", make: (a) => again(a.Object, a.Name) },
-	], (a) => a.Object.ID + "\n" + a.Name);
+		{ name: "action", make: (a) => again(a.Object, a.Name), refresh: (b, a) => { b.hidden = a.Name === undefined; } },
+	], (a, i) => a.Object.ID + "\n" + (a.Name ?? i));
 	const more = el("button", { type: "button", hidden: "", click: () => look() }, "look further");
 	const look = async () => {
 		for (const [type, after] of [...next]) {

@@ -152,17 +152,29 @@ func (o *Object) PendingAlarms() iter.Seq2[NameAt, error] {
 	}
 }
 
-// FailedAlarms returns an iterator over the alarms that have failed, in order
-// of name, as they are at the time of the call.
-func (o *Object) FailedAlarms() iter.Seq2[Alarm, error] {
-	all := o.Scan(Alarms, Range{Unbounded: true})
+// AllAlarms returns an iterator over the alarms, failed or not, in order of
+// name beginning with from, as they are at the time of the call.
+func (o *Object) AllAlarms(from string) iter.Seq2[Alarm, error] {
+	all := o.Scan(Alarms, Range{Lower: from, Unbounded: true})
 	return func(yield func(Alarm, error) bool) {
 		for e, err := range all {
 			var a Alarm
 			if err == nil {
 				a, err = decodeAlarm(e.Key, e.Value)
 			}
-			if (err != nil || a.Failed) && (!yield(a, err) || err != nil) {
+			if !yield(a, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// FailedAlarms is AllAlarms for those that have failed.
+func (o *Object) FailedAlarms() iter.Seq2[Alarm, error] {
+	all := o.AllAlarms("")
+	return func(yield func(Alarm, error) bool) {
+		for a, err := range all {
+			if (err != nil || a.Failed) && !yield(a, err) {
 				return
 			}
 		}
