@@ -30,8 +30,8 @@ const (
 	// Data is for what objects have stored, with See: keys, tables, alarms with
 	// their names and errors, and commands that wait.
 	Data
-	// Act is for draining replicas, resetting objects, and running failed alarms
-	// again, with See. The page knows the alarms only with Data.
+	// Act is for draining replicas, resetting objects, and running failed
+	// alarms again, with See. The page knows the alarms only with Data.
 	Act
 
 	All = See | Data | Act

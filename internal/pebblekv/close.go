@@ -70,13 +70,25 @@ func (e *Engine) failure() error {
 	return e.err
 }
 
+// spawn runs a function in a goroutine that Close waits for. It does nothing
+// and returns false once Close has been called.
+func (e *Engine) spawn(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return false
+	}
+	e.work.Go(f)
+	return true
+}
+
 // Stats implements store.Engine. It calls no method of Pebble that waits for
-// the disk.
+// the disk, and waits for the disk itself for meterPatience at most.
 func (e *Engine) Stats() store.EngineStats {
 	if e.closed.Load() {
 		return store.EngineStats{Failed: store.ErrClosed}
 	}
-	disk := e.meter.measure()
+	disk := e.meter.measure(e.spawn)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return store.EngineStats{

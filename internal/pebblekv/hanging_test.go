@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog/internal/pebblekv"
@@ -68,6 +69,47 @@ func hanging(fsys *faultfs.FS) (hang func(n int64) (answer func())) {
 			close(c)
 		}
 	}
+}
+
+// deaf is a file system whose directories cannot be listed while it is held.
+type deaf struct {
+	vfs.FS
+	held atomic.Pointer[chan struct{}]
+}
+
+func (d *deaf) List(dir string) ([]string, error) {
+	if held := d.held.Load(); held != nil {
+		<-*held
+	}
+	return d.FS.List(dir)
+}
+
+// Whoever wants the numbers gets the last ones, and does not wait for the disk.
+func TestHangingDisk_StatsHaveTheLastSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := &deaf{FS: faultfs.New()}
+		e := open(t, pebblekv.Config{FS: fsys, Dir: "data"})
+		require.NoError(t, wait(e, set(t, e, "k", "v")))
+		size := e.Stats().Disk
+		require.NotZero(t, size)
+		hold := make(chan struct{})
+		fsys.held.Store(&hold)
+		require.NoError(t, wait(e, set(t, e, "k", string(make([]byte, 1<<20)))))
+		time.Sleep(time.Minute)
+		start := time.Now()
+		require.Equal(t, size, e.Stats().Disk)
+		require.LessOrEqual(t, time.Since(start), time.Second)
+		start = time.Now()
+		for range 100 {
+			require.Equal(t, size, e.Stats().Disk)
+		}
+		require.Zero(t, time.Since(start))
+		fsys.held.Store(nil)
+		close(hold)
+		synctest.Wait()
+		require.Greater(t, e.Stats().Disk, size)
+		require.NoError(t, e.Close())
+	})
 }
 
 func TestHangingDisk_OpenWaitsTenSeconds(t *testing.T) {
