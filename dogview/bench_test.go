@@ -33,7 +33,7 @@ func BenchmarkSnapshot(b *testing.B) {
 			require.NoError(b, err)
 			for b.Loop() {
 				view.live.at = time.Time{}
-				body, err := view.now()
+				body, err := view.now(b.Context())
 				require.NoError(b, err)
 				require.NotEmpty(b, body)
 			}

@@ -15,7 +15,7 @@ const (
 	maxWatchers = 16
 	tick        = time.Second
 	recheck     = time.Minute      // after which a watcher's rights are checked again
-	recent      = 30 * time.Second // the times shown are those of the last one to two of these
+	recent      = 30 * time.Second // the times shown are those of the last two of these at most
 	writeWithin = 10 * time.Second
 )
 
@@ -23,12 +23,17 @@ const (
 // needs a snapshot makes it, unless another has just done so.
 type live struct {
 	mu       sync.Mutex
-	watchers int                 // guarded by mu
-	made     uint64              // guarded by mu: number of snapshots
-	at       time.Time           // guarded by mu: when the last one was made
-	last     json.RawMessage     // guarded by mu
-	since    [2]map[string]times // guarded by mu: earlier times of the types, the older ones first
-	sinceAt  time.Time           // guarded by mu: when the newer ones were read
+	watchers int // guarded by mu
+
+	making chan struct{} // of capacity 1; has a token while somebody makes a snapshot
+
+	// owned by the holder of the token
+
+	made    uint64              // number of snapshots
+	at      time.Time           // when the last one was made
+	last    json.RawMessage     // the last one
+	since   [2]map[string]times // earlier times of the types, the older ones first
+	sinceAt time.Time           // when the newer ones were read
 }
 
 // A snapshot is what watchers get once a second.
@@ -51,31 +56,33 @@ type times struct{ wait, run, durable, late dog.Durations }
 
 func timesOf(t *dog.TypeTotals) times { return times{t.Wait, t.Run, t.Durable, t.Late} }
 
-// now returns a snapshot that is at most a tick old.
-func (v *View) now() (json.RawMessage, error) {
+// now returns a snapshot that is at most a tick old. If another makes one, it
+// waits for that until ctx ends.
+func (v *View) now(ctx context.Context) (json.RawMessage, error) {
 	l := &v.live
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.making <- struct{}{}:
+		defer func() { <-l.making }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	now := time.Now()
 	if l.last != nil && now.Sub(l.at) < tick*9/10 { // timers are not exact
 		return l.last, nil
 	}
 	totals := v.rt.Totals()
+	earlier := l.earlier(now, totals.Types)
 	l.made++
-	s := snapshot{At: now, Number: l.made, HeldBytes: totals.HeldBytes, Store: totals.Store}
+	s := snapshot{
+		At: now, Number: l.made, HeldBytes: totals.HeldBytes, Store: totals.Store,
+		Types: make([]typeNow, len(totals.Types)),
+	}
 	for i := range totals.Types {
 		t := &totals.Types[i]
-		since := l.since[0][t.Name]
-		s.Types = append(s.Types, typeNow{
+		since := earlier[t.Name]
+		s.Types[i] = typeNow{
 			*t, t.Wait.Sub(since.wait), t.Run.Sub(since.run), t.Durable.Sub(since.durable), t.Late.Sub(since.late),
-		})
-	}
-	if now.Sub(l.sinceAt) >= recent {
-		newer := make(map[string]times, len(totals.Types))
-		for i := range totals.Types {
-			newer[totals.Types[i].Name] = timesOf(&totals.Types[i])
 		}
-		l.since, l.sinceAt = [2]map[string]times{l.since[1], newer}, now
 	}
 	body, err := json.Marshal(s)
 	if err == nil {
@@ -84,7 +91,26 @@ func (v *View) now() (json.RawMessage, error) {
 	return body, err
 }
 
-func (v *View) overview(context.Context, *http.Request) (json.RawMessage, error) { return v.now() }
+// earlier returns the times to subtract from those of now. They are one to two
+// times recent old, or less if nobody has looked before.
+func (l *live) earlier(now time.Time, types []dog.TypeTotals) map[string]times {
+	age := now.Sub(l.sinceAt)
+	if age < recent {
+		return l.since[0]
+	}
+	newer := make(map[string]times, len(types))
+	for i := range types {
+		newer[types[i].Name] = timesOf(&types[i])
+	}
+	older := l.since[1]
+	if age >= 2*recent {
+		older = newer
+	}
+	l.since, l.sinceAt = [2]map[string]times{older, newer}, now
+	return older
+}
+
+func (v *View) overview(ctx context.Context, _ *http.Request) (json.RawMessage, error) { return v.now(ctx) }
 
 // enter admits a watcher, unless there are too many.
 func (l *live) enter() bool {
@@ -103,6 +129,13 @@ func (l *live) leave() {
 	l.watchers--
 }
 
+// soon is now with patience.
+func (v *View) soon(ctx context.Context) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return v.now(ctx)
+}
+
 // watch sends a snapshot every tick, as server-sent events, until the client
 // goes, the runtime stops or the client's rights have to be checked again. Then
 // the page comes back.
@@ -119,10 +152,13 @@ func (v *View) watch(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	const event = "retry: 1000\ndata: %s\n\n"
-	for {
-		body, err := v.now()
-		if err != nil {
+	for sent := false; ; sent = true {
+		body, err := v.soon(r.Context())
+		if err != nil && !sent {
 			return err
+		}
+		if err != nil {
+			return nil // the page comes back
 		}
 		_ = control.SetWriteDeadline(time.Now().Add(writeWithin)) // not every writer has one
 		if _, err := fmt.Fprintf(w, event, body); err != nil {

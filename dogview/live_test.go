@@ -125,6 +125,33 @@ func TestLive_ComputesNothingWhileNobodyLooks(t *testing.T) {
 	})
 }
 
+// After a pause nobody knows what the times were a minute ago.
+func TestLive_TimesOfAPauseAreNotThoseOfTheLastMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dogview.Options{})
+		a := watch(w)
+		a.next()
+		work := func() {
+			for range 1000 {
+				w.do("a", func(*Note) error { return nil })
+			}
+		}
+		work()
+		n, _ := a.next()
+		require.Positive(t, n.Types[1].Run.Count)
+		a.gone(0)
+		work()
+		time.Sleep(time.Hour)
+		b := watch(w)
+		n, _ = b.next()
+		require.Zero(t, n.Types[1].Run.Count)
+		work()
+		n, _ = b.next()
+		require.Positive(t, n.Types[1].Run.Count)
+		b.gone(0)
+	})
+}
+
 func TestLive_RightsAreCheckedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dogview.Options{})

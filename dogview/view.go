@@ -83,6 +83,7 @@ func New(rt *dog.Runtime, options Options) (*View, error) {
 		return nil, &dog.UsageError{Op: "dogview.New", Problem: "the runtime was not made by dog.New"}
 	}
 	v := &View{rt: rt, options: options, mux: http.NewServeMux()}
+	v.live.making = make(chan struct{}, 1)
 	if v.options.Logger == nil {
 		v.options.Logger = slog.Default()
 	}
