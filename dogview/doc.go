@@ -16,8 +16,8 @@
 // [Rights]: See, Data or Act.
 //
 // The view believes no header that a proxy may have set or passed on, such as
-// X-Forwarded-For. It refuses requests by which a page of another site would
-// change something, and has no other protection than Rights against programs.
+// X-Forwarded-For. It refuses what a page of another site asks for or would
+// change, and has no other protection than Rights against programs.
 // Set [Options].Hosts where the page is reached without a proxy that checks the
 // Host, such as on localhost, since a name that an attacker points at your
 // address would otherwise be one more origin with your rights. [Local] checks

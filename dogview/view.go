@@ -143,11 +143,18 @@ func (v *View) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, "this view shows nothing")
 	case !v.hosted(r):
 		fail(w, http.StatusMisdirectedRequest, "this view is not reached under this host")
-	case v.origins.Check(r) != nil:
-		fail(w, http.StatusForbidden, "a page of another site may change nothing here")
+	case v.origins.Check(r) != nil || foreign(r):
+		fail(w, http.StatusForbidden, "a page of another site may do nothing here")
 	default:
 		v.mux.ServeHTTP(w, r)
 	}
+}
+
+// foreign reports whether a page of another site asks for data, which it could
+// not read, but which would cost as much as for the page itself.
+func foreign(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return strings.HasPrefix(r.URL.Path, "/api/") && site != "" && site != "same-origin" && site != "none"
 }
 
 // hosted reports whether a request is for a host of the view.

@@ -95,6 +95,35 @@ func TestView_PagesOfOtherSitesChangeNothing(t *testing.T) {
 	})
 }
 
+func TestView_PagesOfOtherSitesMakeNoWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		w := newWorld(t, dogview.Options{Rights: func(*http.Request) dogview.Rights {
+			asked++
+			return dogview.All
+		}})
+		for site, want := range map[string]int{
+			"cross-site": http.StatusForbidden, "same-site": http.StatusForbidden, "other": http.StatusForbidden,
+			"same-origin": http.StatusOK, "none": http.StatusOK, "": http.StatusOK,
+		} {
+			asked = 0
+			change := func(r *http.Request) {
+				if site != "" {
+					r.Header.Set("Sec-Fetch-Site", site)
+				}
+			}
+			status, body := w.request(http.MethodGet, "/api/failed?type=note", "", change)
+			require.Equal(t, want, status, site)
+			if want == http.StatusForbidden {
+				require.Zero(t, asked)
+				require.Equal(t, `{"Error":"a page of another site may do nothing here"}`, body)
+			}
+			status, _ = w.request(http.MethodGet, "/", "", change)
+			require.Equal(t, http.StatusOK, status, "links lead to the page")
+		}
+	})
+}
+
 func TestView_OrdersAreNotMadeByLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dogview.Options{})
@@ -137,15 +166,22 @@ func TestLocal_IsThisMachineWithoutAProxy(t *testing.T) {
 		"a proxy":                     {"127.0.0.1:5000", "localhost:8080", "X-Forwarded-For", 0},
 		"a proxy by the standard":     {"127.0.0.1:5000", "localhost:8080", "Forwarded", 0},
 		"a proxy of another kind":     {"127.0.0.1:5000", "localhost:8080", "X-Real-IP", 0},
+		"that names itself":           {"127.0.0.1:5000", "localhost:8080", "Via", 0},
+		"that names the host":         {"127.0.0.1:5000", "localhost:8080", "X-Forwarded-Host", 0},
+		"that names the scheme":       {"127.0.0.1:5000", "localhost:8080", "X-Forwarded-Proto", 0},
 		"a name that is pointed here": {"127.0.0.1:5000", "evil.test:8080", "", 0},
 		"no address":                  {"", "localhost", "", 0},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr, r.Host = c.from, c.host
-		if c.header != "" {
-			r.Header.Set(c.header, "127.0.0.1")
+		if c.header == "" {
+			require.Equal(t, c.want, local(r), name)
+			continue
 		}
-		require.Equal(t, c.want, local(r), name)
+		for _, value := range []string{"127.0.0.1", "for=127.0.0.1;host=localhost:8080", "localhost:8080", "http", ""} {
+			r.Header.Set(c.header, value)
+			require.Equal(t, c.want, local(r), "%s: %q", name, value)
+		}
 	}
 }
 
