@@ -61,6 +61,7 @@ type objectNow struct {
 	Sockets    int
 	Members    int
 	Hibernated bool
+	Outbox     bool // commands are shown
 }
 
 // object returns an object.
@@ -70,7 +71,7 @@ func (v *View) object(ctx context.Context, r *http.Request) (o objectNow, err er
 		return o, err
 	}
 	live, _ := ns.Live(entry.ID)
-	return objectNow{entry, live.Sockets, live.Members, live.Hibernated}, nil
+	return objectNow{entry, live.Sockets, live.Members, live.Hibernated, v.options.Outbox != nil}, nil
 }
 
 // find returns the object that a request names, and its type.
@@ -258,7 +259,7 @@ func cell(value any) shown {
 	}
 }
 
-// command is a command that waits.
+// command is a command that waits, or a dead letter.
 type command struct {
 	Number       uint64
 	Key, Replace string
@@ -267,25 +268,45 @@ type command struct {
 	Deliveries   int
 }
 
-// outbox returns the first commands that wait in an object, and how many do.
+// outbox returns commands that wait in an object, or its dead letters, and how
+// many there are.
 func (v *View) outbox(ctx context.Context, r *http.Request) (page struct {
 	listing[command]
-	Waiting int
+	Waiting, Dead int
 }, err error) {
 	page.Items = []command{}
 	if v.options.Outbox == nil {
 		return page, missing("the program does not show its commands")
 	}
+	after := uint64(0)
+	if text := r.FormValue("after"); text != "" {
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return page, errAfter
+		}
+	}
 	_, found, err := v.find(ctx, r)
 	if err != nil {
 		return page, err
 	}
-	waiting, err := v.options.Outbox(ctx, found.ObjectInfo)
-	page.Waiting = len(waiting)
-	for _, c := range waiting[:min(len(waiting), pageSize)] {
+	list, dead, err := v.options.Outbox(ctx, found.ObjectInfo)
+	if err != nil {
+		return page, err
+	}
+	page.Waiting, page.Dead = len(list), len(dead)
+	if r.FormValue("of") == "dead" {
+		list = dead
+	}
+	for _, c := range list {
+		switch {
+		case c.Number <= after && after > 0:
+			continue
+		case len(page.Items) == pageSize:
+			page.Next = strconv.FormatUint(page.Items[pageSize-1].Number, 10)
+			return page, nil
+		}
 		page.Items = append(
 			page.Items, command{c.Number, c.Key, c.Replace, show(c.Body.Data), c.Expires, c.Deliveries},
 		)
 	}
-	return page, err
+	return page, nil
 }

@@ -326,8 +326,8 @@ func TestTables_ViewWithoutAnEndIsEnded(t *testing.T) {
 func TestOutbox_ReasonOfAFailureIsInTheLogOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dogview.Options{
-			Outbox: func(context.Context, dog.ObjectInfo) ([]outbox.Command, error) {
-				return nil, errors.New("a path: /var/secret")
+			Outbox: func(context.Context, dog.ObjectInfo) (waiting, dead []outbox.Command, err error) {
+				return nil, nil, errors.New("a path: /var/secret")
 			},
 		})
 		w.do("a", func(*Note) error { return nil })
@@ -358,5 +358,41 @@ func TestOutbox_IsWhatTheProgramReturns(t *testing.T) {
 		w = newWorld(t, dogview.Options{})
 		w.do("a", func(*Note) error { return nil })
 		w.refused(http.StatusNotFound, "outbox", "type", "note", "id", id)
+	})
+}
+
+func TestOutbox_IsPagedAndHasDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var waiting []outbox.Command
+		for i := range uint64(150) {
+			waiting = append(waiting, outbox.Command{Number: 3 * i})
+		}
+		w := newWorld(t, dogview.Options{
+			Outbox: func(context.Context, dog.ObjectInfo) ([]outbox.Command, []outbox.Command, error) {
+				return waiting, []outbox.Command{{Number: 1, Key: "lost"}}, nil
+			},
+		})
+		w.do("a", func(*Note) error { return nil })
+		id := w.notes.Named("a").ID().String()
+		require.True(t, get[struct{ Outbox bool }](w, "object", "type", "note", "id", id).Outbox)
+		type command struct {
+			Number int
+			Key    string
+		}
+		p := get[page[command]](w, "outbox", "type", "note", "id", id)
+		require.Equal(t, []int{100, 150, 1}, []int{len(p.Items), p.Waiting, p.Dead})
+		require.Zero(t, p.Items[0].Number)
+		waiting = waiting[101:] // the device has acknowledged some
+		p = get[page[command]](w, "outbox", "type", "note", "id", id, "after", p.Next)
+		require.Len(t, p.Items, 49)
+		require.Equal(t, 303, p.Items[0].Number)
+		require.Empty(t, p.Next)
+		p = get[page[command]](w, "outbox", "type", "note", "id", id, "of", "dead")
+		require.Equal(t, []command{{1, "lost"}}, p.Items)
+		w.refused(http.StatusBadRequest, "outbox", "type", "note", "id", id, "after", "x")
+
+		w = newWorld(t, dogview.Options{})
+		w.do("a", func(*Note) error { return nil })
+		require.False(t, get[struct{ Outbox bool }](w, "object", "type", "note", "id", id).Outbox)
 	})
 }

@@ -177,6 +177,7 @@ type page[T any] struct {
 	Next    string
 	Columns []string
 	Waiting int
+	Dead    int
 }
 
 // shown is a value.
@@ -187,6 +188,6 @@ type shown struct {
 }
 
 // commands returns a reader of commands that are not stored.
-func commands(list ...outbox.Command) func(context.Context, dog.ObjectInfo) ([]outbox.Command, error) {
-	return func(context.Context, dog.ObjectInfo) ([]outbox.Command, error) { return list, nil }
+func commands(list ...outbox.Command) func(context.Context, dog.ObjectInfo) (waiting, dead []outbox.Command, err error) {
+	return func(context.Context, dog.ObjectInfo) (waiting, dead []outbox.Command, err error) { return list, nil, nil }
 }

@@ -52,9 +52,9 @@ func TestRoutes_EachNeedsItsRights(t *testing.T) {
 			asked++
 			return rights
 		},
-		Outbox: func(context.Context, dog.ObjectInfo) ([]outbox.Command, error) {
+		Outbox: func(context.Context, dog.ObjectInfo) (waiting, dead []outbox.Command, err error) {
 			require.Equal(t, See|Data, rights&(See|Data), "the program's own reader has been asked")
-			return nil, nil
+			return nil, nil, nil
 		},
 	})
 	require.NoError(t, err)

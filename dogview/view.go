@@ -53,10 +53,12 @@ type Options struct {
 	// Nil: all.
 	Hosts []string
 
-	// Outbox returns the commands that wait in an object, for types that have a
-	// queue. The view asks it when somebody with the right Data looks. A call
-	// of the object starts it. Nil: commands are not shown.
-	Outbox func(ctx context.Context, object dog.ObjectInfo) ([]outbox.Command, error)
+	// Outbox returns the commands that wait in an object and its dead letters,
+	// each in the order of their numbers, for types that have a queue: what
+	// [outbox.Queue.Waiting] and [outbox.Queue.Dead] yield. The view calls it
+	// when somebody with the right Data looks, for each page of 100 commands. A
+	// call of the object starts it. Nil: commands are not shown.
+	Outbox func(ctx context.Context, object dog.ObjectInfo) (waiting, dead []outbox.Command, err error)
 
 	// Logger receives what was done and by whom. Nil: [slog.Default].
 	Logger *slog.Logger

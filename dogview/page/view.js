@@ -392,14 +392,14 @@ function tables(query) {
 	});
 }
 
-function commands(query) {
-	return section("Commands that wait", (content) => fill(content, pages(table("The first commands", [
+function commands(query, title, caption, of) {
+	return section(title, (content) => fill(content, pages(table(caption, [
 		{ name: "number", number: true, text: (c) => String(c.Number) },
 		{ name: "command", class: "value", text: (c) => shownText(c.Body) },
 		{ name: "key", text: (c) => c.Key }, { name: "replaces", text: (c) => c.Replace },
 		{ name: "expires", text: (c) => time(c.Expires) },
 		{ name: "deliveries", number: true, text: (c) => count(c.Deliveries) },
-	], (c) => c.Number), () => ask("outbox", query))));
+	], (c) => c.Number), (after) => ask("outbox", { ...query, of, after }))));
 }
 
 function object(query) {
@@ -416,12 +416,18 @@ function object(query) {
 			count(o.Sockets), count(o.Members),
 		]);
 		reset.hidden = !o.Live;
+		queue.forEach((part) => { part.hidden = !o.Outbox; });
 	};
 	const about = { Namespace: type, ID: id };
+	const queue = [
+		commands(query, "Commands that wait", "Commands in the order in which the device gets them", "waiting"),
+		commands(query, "Dead letters", "Commands that were given up", "dead"),
+	];
+	queue.forEach((part) => { part.hidden = true; });
 	return {
 		title, refresh,
 		content: [
-			known.element, number, el("p", {}, reset), keys(query), alarms(query, about), tables(query), commands(query),
+			known.element, number, el("p", {}, reset), keys(query), alarms(query, about), tables(query), ...queue,
 		],
 	};
 }
