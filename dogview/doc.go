@@ -25,11 +25,12 @@
 //
 // # What it costs
 //
-// Nothing is computed until somebody looks for the first time. From then on the
-// events of the runtime are counted, also while nobody looks, which costs each
-// of them about 12 ns (see [dog.Runtime.Totals]). Everything else is computed
-// only while somebody looks. Whoever looks gets the totals of the runtime once
-// a second, computed once for all, and there may be 16 at a time. Groups, slow sockets and lists are computed when the page asks for them,
+// Nothing is computed until somebody looks for the first time. From then on
+// the events of the runtime are counted, also while nobody looks, which costs
+// each of them about 12 ns (see [dog.Runtime.Totals]). Everything else is
+// computed only while somebody looks. Whoever looks gets the totals of the
+// runtime once a second, computed once for all, and there may be 16 at a time.
+// Groups, slow sockets and lists are computed when the page asks for them,
 // every five seconds while they are shown; slow sockets visit every socket of
 // the runtime. A hidden page asks for nothing.
 //

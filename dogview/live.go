@@ -110,7 +110,9 @@ func (l *live) earlier(now time.Time, types []dog.TypeTotals) map[string]times {
 	return older
 }
 
-func (v *View) overview(ctx context.Context, _ *http.Request) (json.RawMessage, error) { return v.now(ctx) }
+func (v *View) overview(ctx context.Context, _ *http.Request) (json.RawMessage, error) {
+	return v.now(ctx)
+}
 
 // enter admits a watcher, unless there are too many.
 func (l *live) enter() bool {
