@@ -87,6 +87,16 @@ func (b *Browser) Open(t *testing.T, name string, steps ...Step) *Tab {
 	return p
 }
 
+// Before is a step that lets each page that the tab opens run a script before
+// its own.
+func Before(script string) Step {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		source := page.AddScriptToEvaluateOnNewDocumentParams{Source: script}
+		_, err := cdp.Call(ctx, t, page.AddScriptToEvaluateOnNewDocument, source)
+		return err
+	})
+}
+
 // Name returns the name of the tab.
 func (p *Tab) Name() string { return p.name }
 
