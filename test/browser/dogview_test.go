@@ -53,7 +53,7 @@ func (v *viewed) Ring(_ context.Context, after time.Duration) error {
 
 func (v *viewed) Keep(context.Context) error {
 	_, err := v.Storage().SQL().Exec(
-		`CREATE TABLE ` + quoted + ` (` + quoted + `); INSERT INTO ` + quoted + ` VALUES (?)`, markup,
+		`CREATE TABLE `+quoted+` (`+quoted+`); INSERT INTO `+quoted+` VALUES (?)`, markup,
 	)
 	if err != nil {
 		return err
@@ -315,25 +315,26 @@ func TestDogview_SlowSockets(t *testing.T) {
 	checkView(t, page, "slow")
 }
 
-// busy counts what a page still has to do by itself, and lets its time pass
-// faster.
-const busy = `
+// hasty lets the refreshes of a page come fifty times as fast, and counts the
+// requests that it waits for. age sets aged when so many refreshes have been
+// due.
+const hasty = `
 	const later = setTimeout, get = fetch;
-	window.busy = 0;
-	window.setTimeout = (f, ms) => {
-		if (ms !== 5000) return later(f, ms); // of the test
-		window.busy++;
-		return later(() => { try { f(); } finally { window.busy--; } }, ms / 50);
-	};
+	window.flying = 0;
+	window.setTimeout = (f, ms) => later(f, ms === 5000 ? 100 : ms);
 	window.fetch = (...args) => {
-		window.busy++;
-		return get(...args).finally(() => later(() => { window.busy--; }, 50));
+		window.flying++;
+		return get(...args).finally(() => { window.flying--; });
+	};
+	window.age = (refreshes) => {
+		window.aged = refreshes === 0;
+		if (refreshes > 0) later(() => window.age(refreshes - 1), 200);
 	};`
 
 // A page that is hidden does not look, and one that is shown again does.
 func TestDogview_HiddenPageAsksForNothing(t *testing.T) {
 	s := serveView(t, dogview.Options{})
-	page := chromium.Start(t).Open(t, "operator", chromium.Before(busy), chromedp.Navigate(s.url))
+	page := chromium.Start(t).Open(t, "operator", chromium.Before(hasty), chromedp.Navigate(s.url))
 	page.Wait("the stream", `document.querySelector("#state").textContent === "live"`)
 	for _, view := range []string{"overview", "groups"} {
 		see(page, view, "the view", `document.querySelector("nav a[aria-current]")?.hash === "#`+view+`"`)
@@ -343,8 +344,11 @@ func TestDogview_HiddenPageAsksForNothing(t *testing.T) {
 		}
 		page.Hide(true)
 		require.Eventually(t, func() bool { return s.lives.Load() == 0 }, 30*time.Second, 10*time.Millisecond)
-		page.Wait("that it does nothing", `window.busy === 0`)
+		page.Run(`age(2)`)
+		page.Wait("the end of what it has begun", `aged && flying === 0`)
 		asked := s.asked.Load()
+		page.Run(`age(5)`)
+		page.Wait("that more refreshes are due", `aged`)
 		require.Equal(t, asked, s.asked.Load(), view)
 		page.Hide(false)
 		require.Eventually(t, func() bool { return s.lives.Load() == 1 }, 30*time.Second, 10*time.Millisecond)
