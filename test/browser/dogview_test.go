@@ -76,6 +76,10 @@ type (
 	seat struct{ dog.Replica }
 )
 
+func (h *hall) Identify(r *http.Request) (string, error) { return r.FormValue("uid"), nil }
+
+func (s *seat) OnMessage(context.Context, *dog.Socket, dog.Message) error { return nil }
+
 // viewServer serves a view of a runtime with an object and a group.
 type viewServer struct {
 	url    string
@@ -131,6 +135,9 @@ func serveView(t *testing.T, options dogview.Options) *viewServer {
 	mux.HandleFunc("/thing", func(w http.ResponseWriter, r *http.Request) {
 		s.things.Named(markup).WithUID(markup).ServeHTTP(w, r)
 	})
+	mux.HandleFunc("/hall", func(w http.ResponseWriter, r *http.Request) {
+		s.halls.Named(markup).ServeHTTP(w, r)
+	})
 	server := httptest.NewUnstartedServer(mux)
 	server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		small(c)
@@ -140,6 +147,17 @@ func serveView(t *testing.T, options dogview.Options) *viewServer {
 	t.Cleanup(server.Close)
 	s.url = server.URL + "/dog/"
 	return s
+}
+
+// connect opens a socket.
+func (s *viewServer) connect(t *testing.T, path string, by *http.Client) *websocket.Conn {
+	t.Helper()
+	c, _, err := websocket.Dial(
+		t.Context(), strings.TrimSuffix(s.url, "dog/")+path, &websocket.DialOptions{HTTPClient: by},
+	)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.CloseNow() })
+	return c
 }
 
 // connectSlow connects a client that reads nothing, and fills its queue.
@@ -152,12 +170,7 @@ func (s *viewServer) connectSlow(t *testing.T) {
 		}
 		return c, err
 	}}
-	c, _, err := websocket.Dial(
-		t.Context(), strings.TrimSuffix(s.url, "dog/")+"thing",
-		&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}},
-	)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.CloseNow() })
+	s.connect(t, "thing", &http.Client{Transport: transport})
 	require.NoError(t, dog.CallErr0(t.Context(), s.things.Named(markup), (*viewed).Flood))
 }
 
@@ -223,8 +236,8 @@ func openView(t *testing.T, url string) *chromium.Tab {
 func TestDogview_Groups(t *testing.T) {
 	s := serveView(t, dogview.Options{})
 	for _, uid := range []string{"ada", "bob", "cyd"} {
-		_, err := s.halls.Named(markup).Identify(t.Context(), uid)
-		require.NoError(t, err)
+		c := s.connect(t, "hall?uid="+uid, http.DefaultClient)
+		c.CloseRead(t.Context())
 	}
 	page := openView(t, s.url)
 	page.Wait("the types", `document.querySelectorAll("tbody tr").length === 3`)
@@ -309,8 +322,8 @@ func TestDogview_FailedAlarmRunsAgain(t *testing.T) {
 
 func TestDogview_SlowSockets(t *testing.T) {
 	s := serveView(t, dogview.Options{})
-	s.connectSlow(t)
 	page := openView(t, s.url)
+	s.connectSlow(t) // it stays for some 30 s
 	see(page, "slow", "the socket", `document.querySelector("tbody tr")?.textContent.split("<img").length === 3`)
 	checkView(t, page, "slow")
 }
