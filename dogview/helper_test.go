@@ -188,8 +188,6 @@ type shown struct {
 }
 
 // commands returns a reader of commands that are not stored.
-func commands(list ...outbox.Command) func(context.Context, dog.ObjectInfo) (waiting, dead []outbox.Command, err error) {
-	return func(context.Context, dog.ObjectInfo) (waiting, dead []outbox.Command, err error) {
-		return list, nil, nil
-	}
+func commands(waiting ...outbox.Command) func(context.Context, dog.ObjectInfo) (w, dead []outbox.Command, err error) {
+	return func(context.Context, dog.ObjectInfo) (w, dead []outbox.Command, err error) { return waiting, nil, nil }
 }
