@@ -77,8 +77,9 @@ type EventInfo struct {
 	Object ObjectInfo
 	Kind   EventKind
 	Method string        // of a call, otherwise ""
+	Began  time.Time     // when the event got its turn, just before EventBegin; the same in both hooks
 	Wait   time.Duration // for the turn, and for the start of the object if this was its first event
-	Run    time.Duration // including waits of the handler
+	Run    time.Duration // from Began until the handler has returned, including its waits
 	Err    error         // the handler's error, or a [ResetError]
 
 	// From is the object whose handler waits for the event: it has made the
@@ -158,8 +159,8 @@ func (t *Trace) hooks() (h object.Trace) {
 
 func eventInfo(o *object.Object, e *object.EventInfo) EventInfo {
 	info := EventInfo{
-		Object: stateOf(o).info(), Kind: EventKind(e.Kind), Method: e.Method, Wait: e.Wait, Run: e.Run, Err: e.Err,
-		Starter: e.Starter,
+		Object: stateOf(o).info(), Kind: EventKind(e.Kind), Method: e.Method, Began: e.Began, Wait: e.Wait, Run: e.Run,
+		Err: e.Err, Starter: e.Starter,
 	}
 	if e.From != nil {
 		info.From = stateOf(e.From).info()

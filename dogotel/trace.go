@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -19,7 +20,8 @@ const scope = "github.com/godurable/dog/dogotel"
 // Trace returns hooks that make a span of each event. It sets EventBegin and
 // EventDone. The program may set the others, and call these two from hooks of
 // its own: the context that EventBegin returns must reach the handler and
-// EventDone.
+// EventDone. An event for which the program's hook does not call EventBegin has
+// no span.
 func Trace(provider trace.TracerProvider) *dog.Trace {
 	t := tracer{provider.Tracer(scope)}
 	return &dog.Trace{EventBegin: t.begin, EventDone: t.done}
@@ -27,19 +29,34 @@ func Trace(provider trace.TracerProvider) *dog.Trace {
 
 type tracer struct{ trace.Tracer }
 
-// spanKey is the key of the event's own span in its context. The current span
-// may be another one, of a hook of the program.
+// spanKey is the key of the event's own span in its context, a [spanOf]. The
+// current span may be another one, of a hook of the program.
 type spanKey struct{}
 
+// spanOf is a span and its event. An event for which a hook of the program does
+// not call begin has the values of its caller's context, and with them the
+// caller's span.
+type spanOf struct {
+	trace.Span
+	object dog.ID
+	kind   dog.EventKind
+	began  time.Time
+}
+
+func (s spanOf) isOf(e *dog.EventInfo) bool {
+	return s.object == e.Object.ID && s.kind == e.Kind && s.began.Equal(e.Began)
+}
+
 func (t tracer) begin(ctx context.Context, e dog.EventInfo) context.Context {
-	options := make([]trace.SpanStartOption, 0, 4)
+	options := make([]trace.SpanStartOption, 0, 5)
 	attributes := []attribute.KeyValue{
 		attribute.String("dog.type", e.Object.Namespace), attribute.String("dog.event", e.Kind.String()),
 	}
 	if e.Method != "" {
 		attributes = append(attributes, attribute.String("dog.method", e.Method))
 	}
-	options = append(options, trace.WithSpanKind(kindOf(e.Kind)), trace.WithAttributes(attributes...))
+	options = append(options,
+		trace.WithSpanKind(kindOf(e.Kind)), trace.WithAttributes(attributes...), trace.WithTimestamp(e.Began))
 	if e.Kind == dog.EventGo {
 		options = append(options, trace.WithNewRoot())
 	}
@@ -57,12 +74,12 @@ func (t tracer) begin(ctx context.Context, e dog.EventInfo) context.Context {
 			span.SetAttributes(identity("dog.caller.", e.From)...)
 		}
 	}
-	return context.WithValue(ctx, spanKey{}, span)
+	return context.WithValue(ctx, spanKey{}, spanOf{span, e.Object.ID, e.Kind, e.Began})
 }
 
 func (t tracer) done(ctx context.Context, e dog.EventInfo) {
-	span, ok := ctx.Value(spanKey{}).(trace.Span)
-	if !ok {
+	span, ok := ctx.Value(spanKey{}).(spanOf)
+	if !ok || !span.isOf(&e) {
 		return
 	}
 	if e.Err != nil && span.IsRecording() {
@@ -71,7 +88,7 @@ func (t tracer) done(ctx context.Context, e dog.EventInfo) {
 			span.SetStatus(codes.Error, e.Err.Error())
 		}
 	}
-	span.End()
+	span.End(trace.WithTimestamp(e.Began.Add(e.Run))) // hooks are queued, so it is later now
 }
 
 func nameOf(e *dog.EventInfo) string {

@@ -27,6 +27,7 @@ type Trace struct {
 type EventInfo struct {
 	Kind      EventKind
 	Method    string        // of a call, otherwise ""
+	Began     time.Time     // when the event got its turn
 	Wait, Run time.Duration // for the turn, and of the handler with its waits
 	Err       error         // the handler's, or that of the reset
 	From      *Object       // whose handler waits for the event, or nil
@@ -130,7 +131,7 @@ func (life *Life) eventBegin(e *turn.Event, h *handling, began time.Time) contex
 // info describes the handling before its handler runs.
 func (h *handling) info(began time.Time) EventInfo {
 	return EventInfo{
-		Kind: h.kind, Method: h.method, Wait: began.Sub(h.queued), From: h.from, Starter: h.starter,
+		Kind: h.kind, Method: h.method, Began: began, Wait: began.Sub(h.queued), From: h.from, Starter: h.starter,
 	}
 }
 

@@ -113,10 +113,12 @@ func TestTrace_ReportsHowLongAnEventWaitedAndRan(t *testing.T) {
 		h.Server.Get("/")
 		id := h.Runtime.Stats().Groups[0].Replicas[0].ID
 		object := dog.ObjectInfo{ID: id, Kind: dog.KindReplica, Namespace: "room"}
+		events := d.Events()
+		first, second := time.Now().Add(-2*time.Second), time.Now().Add(-time.Second)
 		require.Equal(t, []dog.EventInfo{
-			{Object: object, Kind: dog.EventReceive, Run: time.Second},
-			{Object: object, Kind: dog.EventReceive, Wait: 3 * time.Second / 4, Run: time.Second},
-		}, d.Events())
+			{Object: object, Kind: dog.EventReceive, Began: first, Run: time.Second},
+			{Object: object, Kind: dog.EventReceive, Began: second, Wait: 3 * time.Second / 4, Run: time.Second},
+		}, events)
 	})
 }
 
