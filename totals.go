@@ -35,11 +35,12 @@ type TypeTotals struct {
 
 	Sockets int            // now open
 	Opened  uint64         // sockets, since New
-	Closed  map[int]uint64 // sockets, by CloseError.Code; codes after the first 50 count as 0
+	// Closed counts sockets by CloseError.Code. Codes from 3000 on, which
+	// clients and programs choose, count as 0 after the first 50 of them.
+	Closed map[int]uint64
 	// Refused counts the requests that the library answered with an error, by
 	// status. These include the errors returned by Receive and by a Gateway's
-	// Identify. GroupStub.Identify counts in Identified.Full. Statuses after
-	// the first 50 count as 0.
+	// Identify. GroupStub.Identify counts in Identified.Full.
 	Refused map[int]uint64
 
 	Identified IdentifyTotals // of a group

@@ -77,16 +77,21 @@ func Bound(bucket int) time.Duration {
 	return 1<<octave + time.Duration(bucket%parts)<<(octave-2)
 }
 
-// maxCodes is how many codes a [Codes] distinguishes: some are chosen by
-// clients.
-const maxCodes = 50
+// firstChosen is the first of the close codes that peers are free to choose.
+// There are few others, and few statuses of HTTP, so all of those are
+// distinguished.
+const firstChosen = 3000
 
-// Codes counts how many had which code. Those with a code that comes after
-// fifty others are counted as 0. The zero value is empty. It is safe for
-// concurrent use.
+// maxChosen is how many of the codes that peers choose a [Codes] distinguishes.
+const maxChosen = 50
+
+// Codes counts how many had which code. Of the codes from 3000 on, those that
+// come after fifty others are counted as 0. The zero value is empty. It is safe
+// for concurrent use.
 type Codes struct {
 	mu     sync.Mutex
 	counts map[int]uint64 // guarded by mu
+	chosen int            // guarded by mu: codes from firstChosen on in counts
 }
 
 // Add counts one more with a code.
@@ -96,8 +101,12 @@ func (c *Codes) Add(code int) {
 	if c.counts == nil {
 		c.counts = make(map[int]uint64)
 	}
-	if _, known := c.counts[code]; !known && len(c.counts) >= maxCodes {
-		code = 0
+	if _, known := c.counts[code]; !known && code >= firstChosen {
+		if c.chosen == maxChosen {
+			code = 0
+		} else {
+			c.chosen++
+		}
 	}
 	c.counts[code]++
 }

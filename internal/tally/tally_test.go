@@ -76,15 +76,19 @@ func TestCodes(t *testing.T) {
 	require.EqualValues(t, 1, read[1006])
 }
 
-// Clients choose codes, so their number is bounded.
-func TestCodes_TellFiftyApart(t *testing.T) {
+// Clients choose codes from 3000 on, so the number of these is bounded.
+func TestCodes_DistinguishFiftyThatAreChosen(t *testing.T) {
 	var c tally.Codes
 	for code := range 2000 {
 		c.Add(3000 + code)
 	}
 	c.Add(3000)
+	for code := 1000; code < 1016; code++ {
+		c.Add(code)
+	}
 	read := c.Read()
-	require.Len(t, read, 51)
+	require.Len(t, read, 50+1+16, "those of the protocol are few, and always distinguished")
 	require.EqualValues(t, 2, read[3000])
 	require.EqualValues(t, 1950, read[0])
+	require.EqualValues(t, 1, read[1006])
 }

@@ -237,3 +237,19 @@ func TestDurations(t *testing.T) {
 		require.EqualValues(t, 1, count)
 	})
 }
+
+// A client that closes with many codes hides no end of others.
+func TestTotals_CountCodesOfTheProtocolWhateverClientsChoose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{})
+		for code := 3000; code < 3060; code++ {
+			v.Enter("eve").Close(code, "")
+		}
+		v.Enter("ada").Vanish()
+		synctest.Wait()
+		closed := totalsOf(t, v.Runtime, "owners").Closed
+		require.EqualValues(t, 1, closed[1006])
+		require.EqualValues(t, 10, closed[0])
+		require.EqualValues(t, 1, closed[3049])
+	})
+}
