@@ -155,7 +155,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	guard := new(answer.Guard)
 	body, err := answer.NewInbound(r, guard)
 	if err != nil {
-		a.ns.refuse(w, &StatusError{Status: http.StatusBadRequest, Err: err})
+		a.ns.refuseBody(w, err)
 		return
 	}
 	defer body.Clean(a.ns.rt.opts.Logger)
@@ -272,7 +272,7 @@ func receive(
 	guard = response.Guard()
 	body, err := answer.NewInbound(r, guard)
 	if err != nil {
-		to.namespace().refuse(w, &StatusError{Status: http.StatusBadRequest, Err: err})
+		to.namespace().refuseBody(w, err)
 		return
 	}
 	values := from.Values
@@ -315,7 +315,7 @@ func receive(
 	rethrow(guard, to)
 	switch {
 	case err == nil && answered:
-		to.namespace().counts.refused.Add(HTTPStatus(refused))
+		to.namespace().counts.refused.add(HTTPStatus(refused), reasonFor(refused))
 	case err == nil:
 	case started || err == http.ErrAbortHandler:
 		// A response that was sent in part cannot be turned into an error.
@@ -327,16 +327,6 @@ func receive(
 	}
 }
 
-// refuse answers a request with an error, and counts that. An overload is
-// logged, because the program can do something about it.
-func (ns *namespace) refuse(w http.ResponseWriter, err error) {
-	if errors.Is(err, ErrOverloaded) {
-		ns.rt.refusals.Warn(ns.rt.opts.Logger, ns.Name, overloaded, err, "namespace", ns.Name)
-	}
-	ns.counts.refused.Add(HTTPStatus(err))
-	WriteError(w, err)
-}
-
 // receive passes a request to Receive, or to its default.
 func (ns *namespace) receive(value any, w http.ResponseWriter, r *http.Request) error {
 	if receiver, ok := value.(Receiver); ok {
@@ -346,7 +336,7 @@ func (ns *namespace) receive(value any, w http.ResponseWriter, r *http.Request) 
 		_, err := ns.coreOf(value).connect(w, r, nil)
 		return err
 	}
-	ns.counts.refused.Add(http.StatusNotFound)
+	ns.counts.refused.add(http.StatusNotFound, RefusedRequest)
 	http.NotFound(w, r)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/tally"
@@ -178,12 +179,14 @@ type namespace struct {
 // typeCounts is what a type counts besides what its objects do. It is safe for
 // concurrent use.
 type typeCounts struct {
+	traffic       tally.Traffic
 	opened        atomic.Uint64
 	closed        tally.Codes
-	refused       tally.Codes
+	refused       refusalCounts
 	identified    [roster.Ways]atomic.Uint64
 	full          atomic.Uint64
 	resumed, gaps atomic.Uint64
+	history       history.Usage // of objects in memory
 }
 
 // namespaceOf returns the namespace of a class.

@@ -83,6 +83,13 @@ func (o *objectState) Open() error {
 	return o.group.open()
 }
 
+// Forgotten implements [object.Peers].
+func (o *objectState) Forgotten() {
+	if o.group != nil || o.crowd.Load() != nil {
+		o.ownHistory().Forgotten()
+	}
+}
+
 // save adds to a batch what the next process needs for clients that come back.
 func (o *objectState) save(b store.Batch) error {
 	if book := o.ownSessions(); book != nil {
@@ -112,8 +119,10 @@ func (o *objectState) newRecord(drain func()) *record.Record {
 	if !o.ns.history.on() {
 		return nil
 	}
+	config := o.ns.history.config()
+	config.Usage = &o.ns.counts.history
 	return record.New(record.Config{
-		Config: o.ns.history.config(), Durable: o.ns.history.Durable,
+		Config: config, Durable: o.ns.history.Durable,
 		Engine: o.runtime().host.Engine, Base: o.ID.Base(), Process: o.runtime().process, Retired: o.Retired,
 		Reader: func(c *conn.Conn) (history.Reader, bool) {
 			s := c.Data.(*Socket)

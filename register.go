@@ -212,7 +212,7 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 		return fmt.Errorf("%w: %w", refuse("its history cannot be kept"), err)
 	}
 	for i := range ns.shared {
-		ns.shared[i] = ns.sockets.accept(rt, variant(i))
+		ns.shared[i] = ns.sockets.accept(ns, variant(i))
 	}
 	ns.methods = methodsOf(ns.typ)
 	has := func(handler reflect.Type) bool { return ns.typ.Implements(handler) }

@@ -287,7 +287,8 @@ const (
 	variants = 1 << iota
 )
 
-func (o SocketOptions) accept(rt *Runtime, as variant) *conn.Options {
+func (o SocketOptions) accept(ns *namespace, as variant) *conn.Options {
+	rt := ns.rt
 	policy, v1 := conn.Disconnect, as&speaksV1 != 0
 	switch {
 	case as&keeps != 0 && (v1 || o.Slow == 0 || o.Slow == CatchUp):
@@ -315,6 +316,7 @@ func (o SocketOptions) accept(rt *Runtime, as variant) *conn.Options {
 		Compression:    o.Compression == CompressionOn,
 		Poller:         rt.poller,
 		Heart:          rt.heart(o.PingInterval),
+		Traffic:        &ns.counts.traffic,
 		Last:           func(c *conn.Conn) { c.Data.(*Socket).last() },
 		Wake:           func(c *conn.Conn) { go c.Data.(*Socket).attend() },
 	}
@@ -329,7 +331,7 @@ func (ns *namespace) accept(o *SocketOptions, as variant) *conn.Options {
 	if reflect.ValueOf(special).IsZero() {
 		return ns.shared[as]
 	}
-	return o.over(ns.sockets).accept(ns.rt, as)
+	return o.over(ns.sockets).accept(ns, as)
 }
 
 // variant returns the variant of options for a socket of the object.

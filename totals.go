@@ -2,12 +2,18 @@ package dog
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"iter"
+	"maps"
 	"math"
+	"net/http"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/tally"
 )
@@ -33,22 +39,35 @@ type TypeTotals struct {
 	Alarms  AlarmStats // those that have run or failed since New
 	Late    Durations  // how long after their time alarms ran
 
-	Sockets int            // now open
-	Opened  uint64         // sockets, since New
+	Sockets int    // now open
+	Opened  uint64 // sockets, since New
 	// Closed counts sockets by CloseError.Code. Codes from 3000 on, which
 	// clients and programs choose, count as 0 after the first 50 of them.
 	Closed map[int]uint64
+	// What the sockets have sent and received, as in Traffic. A message to many
+	// sockets counts once for each.
+	MessagesIn, MessagesOut uint64
+	BytesIn, BytesOut       uint64
+	Dropped                 uint64 // messages dropped by DropOldest
+	Coalesced               uint64 // messages replaced by CoalesceSlow
+	Lost                    uint64 // messages queued or being written when their connection ended early
+
 	// Refused counts the requests that the library answered with an error, by
 	// status. These include the errors returned by Receive and by a Gateway's
 	// Identify. GroupStub.Identify counts in Identified.Full.
 	Refused map[int]uint64
+	// RefusedFor counts the same requests by reason, only the reasons that have
+	// occurred.
+	RefusedFor map[RefusalReason]uint64
 
 	Identified IdentifyTotals // of a group
 
 	// Only for a type with a history. A group counts the clients of its
-	// replicas.
-	Resumed uint64 // clients of dog.v1 that came back without a gap
-	Gaps    uint64 // gaps reported to clients of dog.v1, except GapFirst
+	// replicas. KeptMessages and KeptBytes are those of objects, or groups, in
+	// memory; some may be older than Age.
+	KeptMessages, KeptBytes int
+	Resumed                 uint64 // clients of dog.v1 that came back without a gap
+	Gaps                    uint64 // gaps reported to clients of dog.v1, except GapFirst
 
 	// The following are counted since the first call of [Runtime.Totals]. For
 	// an object that had started before that, Reads and Writes omit its first
@@ -65,6 +84,94 @@ type TypeTotals struct {
 	// end of a handler until its writes are durable and its output is sent, for
 	// handlers that have written something.
 	Wait, Run, Durable Durations
+}
+
+// A RefusalReason is why a request was answered with an error.
+type RefusalReason string
+
+// The reasons for refusals. If several apply, the first one counts.
+const (
+	RefusedUnauthorized RefusalReason = "unauthorized" // by the program: a StatusError with 401 or 403
+	RefusedProgram      RefusalReason = "program"      // by the program: a StatusError with another status
+	RefusedFull         RefusalReason = "full"         // ErrGroupFull, ErrReplicaFull or ErrSocketsFull
+	RefusedGone         RefusalReason = "gone"         // ErrReplicaGone
+	RefusedOverloaded   RefusalReason = "overloaded"   // ErrOverloaded
+	RefusedShutdown     RefusalReason = "shutdown"     // ErrShutdown
+	RefusedStore        RefusalReason = "store"        // ErrStoreFull, ErrStoreStalled or ErrStoreFailed
+	RefusedName         RefusalReason = "name"         // ErrInvalidName or ErrForeignID: of an object, or a uid
+	RefusedOrigin       RefusalReason = "origin"       // a WebSocket from a page of another origin
+	RefusedRequest      RefusalReason = "request"      // not for the type, such as one without an upgrade, or its body is cut off
+	RefusedCanceled     RefusalReason = "canceled"     // its context ended first: the client has gone
+	RefusedFailed       RefusalReason = "failed"       // any other error, such as a panic or a reset
+)
+
+// refusals maps errors to reasons.
+var refusals = []struct {
+	err    error
+	reason RefusalReason
+}{
+	{ErrGroupFull, RefusedFull},
+	{ErrReplicaFull, RefusedFull},
+	{ErrSocketsFull, RefusedFull},
+	{ErrReplicaGone, RefusedGone},
+	{ErrOverloaded, RefusedOverloaded},
+	{ErrShutdown, RefusedShutdown},
+	{ErrStoreFull, RefusedStore},
+	{ErrStoreStalled, RefusedStore},
+	{ErrStoreFailed, RefusedStore},
+	{ErrInvalidName, RefusedName},
+	{ErrForeignID, RefusedName},
+	{context.Canceled, RefusedCanceled},
+	{context.DeadlineExceeded, RefusedCanceled},
+}
+
+// reasonFor returns the reason for a refusal with an error.
+func reasonFor(err error) RefusalReason {
+	if _, panicked := errors.AsType[*PanicError](err); panicked {
+		return RefusedFailed
+	}
+	if s, ok := errors.AsType[*StatusError](err); ok {
+		if s != nil && (s.Status == http.StatusUnauthorized || s.Status == http.StatusForbidden) {
+			return RefusedUnauthorized
+		}
+		return RefusedProgram
+	}
+	if h, ok := errors.AsType[*conn.HandshakeError](err); ok {
+		if h.Status == http.StatusForbidden {
+			return RefusedOrigin
+		}
+		return RefusedRequest
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return r.reason
+		}
+	}
+	return RefusedFailed
+}
+
+// refusalCounts counts refusals. The zero value is empty. It is safe for
+// concurrent use.
+type refusalCounts struct {
+	byStatus tally.Codes
+	mu       sync.Mutex
+	byReason map[RefusalReason]uint64 // guarded by mu; nil: none
+}
+
+func (c *refusalCounts) add(status int, reason RefusalReason) {
+	c.byStatus.Add(status)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byReason == nil {
+		c.byReason = make(map[RefusalReason]uint64)
+	}
+	c.byReason[reason]++
+}
+
+func (c *refusalCounts) reasons() map[RefusalReason]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.byReason)
 }
 
 // EventTotals counts the events of a kind.
@@ -106,6 +213,7 @@ func (rt *Runtime) Totals() Totals {
 
 func (ns *namespace) totals() TypeTotals {
 	n, closed := ns.Counts(), ns.counts.closed.Read()
+	traffic, kept := ns.counts.traffic.Read(), ns.counts.history.Read()
 	opened := ns.counts.opened.Load() // after those that have closed, of which it has all
 	open := int(opened)
 	for _, n := range closed {
@@ -116,13 +224,18 @@ func (ns *namespace) totals() TypeTotals {
 		Objects: ns.Len(), Awake: n.Awake, Starts: n.Starts, Stops: n.Stops, Resets: n.Resets,
 		Events: make(map[EventKind]EventTotals), Reads: n.Reads, Writes: n.Writes,
 		Alarms:  AlarmStats(ns.AlarmStats()),
-		Sockets: open, Opened: opened, Closed: closed, Refused: ns.counts.refused.Read(),
+		Sockets: open, Opened: opened, Closed: closed,
+		MessagesIn: traffic.MessagesIn, MessagesOut: traffic.MessagesOut,
+		BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
+		Dropped: traffic.Dropped, Coalesced: traffic.Coalesced, Lost: traffic.Lost,
+		Refused: ns.counts.refused.byStatus.Read(), RefusedFor: ns.counts.refused.reasons(),
 		Identified: IdentifyTotals{
 			Known:    ns.counts.identified[roster.Known].Load(),
 			Returned: ns.counts.identified[roster.Lingering].Load(),
 			New:      ns.counts.identified[roster.Newcomer].Load(),
 			Full:     ns.counts.full.Load(),
 		},
+		KeptMessages: kept.Messages, KeptBytes: kept.Bytes,
 		Resumed: ns.counts.resumed.Load(), Gaps: ns.counts.gaps.Load(),
 		Wait: durationsOf(n.Wait), Run: durationsOf(n.Run), Durable: durationsOf(n.Durable), Late: durationsOf(n.Late),
 	}

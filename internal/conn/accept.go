@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/godurable/dog/internal/tally"
 )
 
 // Options configure Accept. A nil *Options and zero fields mean the defaults.
@@ -80,6 +82,11 @@ type Options struct {
 
 	// Marked writes messages with the headers of dog.v1.
 	Marked bool
+
+	// Traffic counts what the connection sends and receives, with others. It is
+	// the same for all members of a Set. If nil, only the connection itself
+	// counts.
+	Traffic *tally.Traffic
 
 	// Heart watches the connection between StartHeartbeat and StopHeartbeat. If
 	// nil, there are no heartbeats.
@@ -154,7 +161,7 @@ func AcceptIf(w http.ResponseWriter, r *http.Request, o *Options, admit func() e
 		return nil, err
 	}
 	opts := o.WithDefaults()
-	c := &Conn{opts: opts}
+	c := &Conn{opts: opts, stripe: opts.Traffic.Stripe()}
 	c.in.limit, c.in.active = opts.MaxMessage, true
 	c.replied = 1 // no even phase
 	c.unstarted, c.writing = true, true
@@ -300,6 +307,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		early, _ := brw.Reader.Peek(brw.Reader.Buffered())
 		c.in.rest = bytes.Clone(early) // copied to release net/http's buffer
 		c.bytesIn.Store(uint64(len(early)))
+		c.opts.Traffic.BytesIn(c.stripe, uint64(len(early)))
 	}
 
 	var answer bytes.Buffer

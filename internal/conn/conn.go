@@ -69,7 +69,8 @@ type Conn struct {
 	direct      direct   // nonblocking form, if there is one
 	opts        *Options // with defaults; shared
 	subprotocol string
-	form        form // in which messages are written
+	form        form  // in which messages are written
+	stripe      uint8 // of opts.Traffic
 
 	in input // owned by the reader
 
@@ -222,7 +223,7 @@ func (c *Conn) hurryLocked() {
 // discardLocked drops pending messages. The caller must hold mu.
 func (c *Conn) discardLocked() {
 	for _, it := range c.out.items[c.out.head:] {
-		c.lost += uint64(it.frame.messages)
+		c.lostLocked(uint64(it.frame.messages))
 	}
 	c.out.clear()
 	c.replay = nil
@@ -231,7 +232,7 @@ func (c *Conn) discardLocked() {
 		entries, end := c.shard.sinceLocked(c.cursor)
 		for i := range entries {
 			if !entries[i].leavesOut(c) {
-				c.lost++
+				c.lostLocked(1)
 			}
 		}
 		c.cursor = end
@@ -242,7 +243,7 @@ func (c *Conn) discardLocked() {
 	}
 	if c.dead && c.begun != nil { // otherwise it must be completed, so that the peer understands the close frame
 		if c.beganMessages > 0 {
-			c.lost += uint64(c.beganMessages)
+			c.lostLocked(uint64(c.beganMessages))
 			c.inflight = 0
 		}
 		c.begun, c.beganMessages = nil, 0

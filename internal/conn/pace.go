@@ -290,7 +290,7 @@ func (c *Conn) blameLocked() {
 	}
 	for c.out.len() > 0 && c.out.bytes+c.inflight > c.opts.QueueBytes {
 		c.out.pop()
-		c.dropped++
+		c.droppedLocked(1)
 	}
 }
 

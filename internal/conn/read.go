@@ -68,6 +68,7 @@ func (c *Conn) Read() (Op, []byte, error) {
 		}
 		c.in.active = true
 		c.messagesIn.Add(1)
+		c.opts.Traffic.MessageIn(c.stripe)
 		if c.closing.Load() {
 			continue
 		}
@@ -133,6 +134,7 @@ func (c *Conn) fill() error {
 // because the next read returns it again.
 func (c *Conn) received(n int, err error) error {
 	c.bytesIn.Add(uint64(n))
+	c.opts.Traffic.BytesIn(c.stripe, uint64(n))
 	switch {
 	case n > 0 || err == nil:
 		return nil

@@ -86,14 +86,14 @@ func (c *Conn) offerLocked(it item) (ok bool) {
 	}
 	if c.replay != nil && c.replay.active {
 		if it.frame.fleeting {
-			c.dropped++
+			c.droppedLocked(1)
 			return true
 		}
 		it.after = c.replay.seen
 	}
 	res := c.out.offer(it, c.opts.Slow, c.roomLocked(it.frame))
-	c.dropped += uint64(res.dropped)
-	c.coalesced += uint64(res.coalesced)
+	c.droppedLocked(uint64(res.dropped))
+	c.coalescedLocked(uint64(res.coalesced))
 	if res.overflow {
 		c.giveUpLocked()
 	}
@@ -138,7 +138,7 @@ func (c *Conn) pushLocked(entries []entry, end uint64) {
 			continue
 		}
 		if c.overLocked() || !c.offerLocked(item{frame: e.frame, key: e.key}) {
-			c.lost++
+			c.lostLocked(1)
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (c *Conn) pushLocked(entries []entry, end uint64) {
 func (c *Conn) requeueLocked(items []item) {
 	if c.slowLocked() {
 		for i := range items {
-			c.lost += uint64(items[i].frame.messages)
+			c.lostLocked(uint64(items[i].frame.messages))
 		}
 		return
 	}
@@ -157,7 +157,7 @@ func (c *Conn) requeueLocked(items []item) {
 	if c.opts.Slow == Coalesce {
 		n := len(all)
 		all = newest(all)
-		c.coalesced += uint64(n - len(all))
+		c.coalescedLocked(uint64(n - len(all)))
 	}
 	c.out = queue{}
 	for _, it := range all {

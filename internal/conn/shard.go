@@ -131,6 +131,7 @@ type run struct {
 	whole   [forms][]byte       // all entries in each form; nil until needed
 	buf     [forms][]byte       // backing buffers of whole
 	b       batch               // for connections that are written individually
+	bill    bill                // of the entries
 }
 
 // sweep writes pending data, or a part of it. It returns the number of messages
@@ -143,6 +144,7 @@ func (s *shard) sweep(r *run) (messages int, more bool) {
 			runtime.Gosched()
 		}
 	}
+	r.bill.pay()
 	for _, c := range r.dirty {
 		c.flushDirty(&r.b)
 	}

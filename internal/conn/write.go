@@ -50,15 +50,17 @@ func (c *Conn) deliver(r *run) {
 	n, err := c.direct.write(&r.b.w, p)
 
 	c.mu.Lock()
-	c.countLocked(n)
+	bytes := c.ownBytesLocked(n)
 	if n == len(p) {
 		c.sent += uint64(len(r.entries))
+		r.bill.add(c, len(r.entries), bytes)
 		if !c.ownLocked() && !c.readDone {
 			c.writing = false
 			c.mu.Unlock()
 			return
 		}
 	} else {
+		r.bill.add(c, 0, bytes)
 		for _, e := range r.entries {
 			r.b.items = append(r.b.items, item{frame: e.frame, key: e.key})
 		}
@@ -135,7 +137,7 @@ func (c *Conn) flush(b *batch) {
 		c.mu.Lock()
 		c.countLocked(n)
 		if n == len(p) {
-			c.sent += b.messages()
+			c.sentLocked(b.messages())
 			c.inflight = 0
 		} else {
 			waits = c.shortLocked(b, n, err)
@@ -160,7 +162,7 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	done := len(b.bufs) - len(left)
 	if len(b.begun) > 0 && done > 0 {
 		done--
-		c.sent += uint64(b.whole)
+		c.sentLocked(uint64(b.whole))
 		b.begun, b.whole = nil, 0
 	}
 	if b.pong != nil && done > 0 {
@@ -173,13 +175,13 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	}
 	k := min(done, len(b.items))
 	for i := range b.items[:k] {
-		c.sent += uint64(b.items[i].frame.messages)
+		c.sentLocked(uint64(b.items[i].frame.messages))
 	}
 	b.items = b.items[k:]
 	items := b.items
 
 	if err != nil {
-		c.lost += b.messages()
+		c.lostLocked(b.messages())
 		c.failLocked(err)
 		return false
 	}
@@ -263,13 +265,6 @@ func (c *Conn) takeLocked(b *batch) bool {
 	return !nothing || b.close != nil
 }
 
-// countLocked counts n written bytes. The caller must hold mu.
-func (c *Conn) countLocked(n int) {
-	k := min(n, c.answerLeft)
-	c.answerLeft -= k
-	c.bytesOut += uint64(n - k)
-}
-
 // releaseLocked ends a claim. After the release that hangs up, no goroutine may
 // claim the connection. The caller must hold mu.
 func (c *Conn) releaseLocked() {
@@ -326,15 +321,15 @@ func (c *Conn) writeLoop() {
 		c.inflight = 0
 		switch {
 		case err == nil:
-			c.sent += b.messages()
+			c.sentLocked(b.messages())
 		case stalled:
-			c.lost += b.messages()
+			c.lostLocked(b.messages())
 			if c.ending == nil {
 				err = c.stalledLocked(err)
 			}
 			c.severLocked(err)
 		default:
-			c.lost += b.messages() // how many of them arrived is unknown
+			c.lostLocked(b.messages()) // how many of them arrived is unknown
 			c.failLocked(err)
 		}
 		c.mu.Unlock()

@@ -16,14 +16,23 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 )
 
 // Config is the bounds of a log.
 type Config struct {
-	Count int   // maximum number of messages
-	Bytes int   // maximum size of their frames
-	Age   int64 // in seconds; older messages are not returned
+	Count int    // maximum number of messages
+	Bytes int    // maximum size of their frames
+	Age   int64  // in seconds; older messages are not returned
+	Usage *Usage // counts what the log keeps, with others; nil: nothing does
 }
+
+// A Usage counts what several logs keep. The zero value is empty. It is safe
+// for concurrent use.
+type Usage struct{ messages, bytes atomic.Int64 }
+
+// Read returns how much all logs keep.
+func (u *Usage) Read() Stats { return Stats{int(u.messages.Load()), int(u.bytes.Load())} }
 
 // An Audience selects the readers of a message. The zero value selects all.
 type Audience struct {
@@ -55,6 +64,8 @@ type Log struct {
 	count   int               // messages that are kept
 	bytes   int               // size of their frames
 	newest  map[string]uint64 // offset of the newest message of each key; nil: no keys
+	used    Stats             // what Config.Usage has of the log
+	left    bool              // and will have; see Leave
 }
 
 // New returns an empty log.
@@ -86,6 +97,7 @@ func (l *Log) addLocked(
 		replaced = l.replaceLocked(key)
 	}
 	l.trimLocked(now)
+	l.useLocked()
 	return frame, replaced
 }
 
@@ -202,6 +214,31 @@ func (l *Log) Expire(now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.trimLocked(now)
+	l.useLocked()
+}
+
+// Leave ends the counting of what the log keeps, as if it kept nothing from now
+// on.
+func (l *Log) Leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = true
+	l.useLocked()
+}
+
+// useLocked counts what the log keeps. The caller must hold mu.
+func (l *Log) useLocked() {
+	u := l.config.Usage
+	if u == nil {
+		return
+	}
+	now := Stats{l.count, l.bytes}
+	if l.left {
+		now = Stats{}
+	}
+	u.messages.Add(int64(now.Messages - l.used.Messages))
+	u.bytes.Add(int64(now.Bytes - l.used.Bytes))
+	l.used = now
 }
 
 // Clear removes all messages.
@@ -210,6 +247,7 @@ func (l *Log) Clear() {
 	defer l.mu.Unlock()
 	l.gone, l.removed, l.blocks, l.newest = l.last, nil, nil, nil
 	l.head, l.count, l.bytes = 0, 0, 0
+	l.useLocked()
 }
 
 // Last returns the offset of the newest message, or 0.

@@ -160,6 +160,7 @@ func (c *Class) forgetLocked(o *Object) {
 		return
 	}
 	delete(c.objects, o.ID)
+	o.peers.Forgotten()
 	stats := o.TurnStats()
 	c.past = c.past.Add(stats)
 	if c.tour != 0 && o.toured != c.tour {

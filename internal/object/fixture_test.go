@@ -64,6 +64,7 @@ type peers struct {
 }
 
 func (p *peers) Visited() bool         { return p.clients.Load() > 0 }
+func (p *peers) Forgotten()            {}
 func (p *peers) Occupied() bool        { return p.Visited() }
 func (p *peers) Connected(uint64) bool { return p.clients.Load() > 0 }
 func (p *peers) Disconnect(uint64)     { p.clients.Store(0) }

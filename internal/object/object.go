@@ -44,6 +44,9 @@ type Peers interface {
 	// error fails the start.
 	Load() error
 	Open() error
+	// Forgotten is called once, when the object has left memory. It may take
+	// only locks under which no other is taken.
+	Forgotten()
 	// Keeper returns what stores the messages of the object, or nil.
 	Keeper() tx.Keeper
 	// Owner returns the object that this one belongs to, or nil.

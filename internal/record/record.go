@@ -112,6 +112,14 @@ func (r *Record) EndLocked() {
 	}
 }
 
+// Forgotten ends the counting of what is kept in memory (history.Config.Usage),
+// because the owner has been forgotten. r may be nil.
+func (r *Record) Forgotten() {
+	if r != nil {
+		r.Now().log.Leave()
+	}
+}
+
 // Stats returns how much is kept in memory.
 func (r *Record) Stats() history.Stats { return r.Now().log.Stats() }
 
