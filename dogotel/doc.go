@@ -40,7 +40,8 @@
 // Each collection reads [dog.Runtime.Totals] once. Nothing is done between
 // collections, and no object and no socket is visited. The metrics are those of
 // dogprom, with dots in their names. The attributes are dog.type, dog.event,
-// dog.close_code, http.response.status_code and dog.identify.result.
+// dog.close_code, http.response.status_code, dog.refusal.reason (see
+// [dog.RefusalReason]) and dog.identify.result.
 //
 // The API has no histogram that is observed. So a histogram is three counters,
 // such as dog.event.run.sum, .count and .bucket. The last has the number of

@@ -86,6 +86,42 @@ var ofTypes = []struct {
 		func(t *dog.TypeTotals) uint64 { return t.Opened },
 	},
 	{
+		info{counter, "dog.messages.received", "{message}", "Messages received from WebSockets."},
+		func(t *dog.TypeTotals) uint64 { return t.MessagesIn },
+	},
+	{
+		info{counter, "dog.messages.sent", "{message}", "Messages sent to WebSockets, each once for each socket."},
+		func(t *dog.TypeTotals) uint64 { return t.MessagesOut },
+	},
+	{
+		info{counter, "dog.sockets.received", "By", "Bytes received from WebSockets."},
+		func(t *dog.TypeTotals) uint64 { return t.BytesIn },
+	},
+	{
+		info{counter, "dog.sockets.sent", "By", "Bytes sent to WebSockets."},
+		func(t *dog.TypeTotals) uint64 { return t.BytesOut },
+	},
+	{
+		info{counter, "dog.messages.dropped", "{message}", "Messages dropped because the client was slow."},
+		func(t *dog.TypeTotals) uint64 { return t.Dropped },
+	},
+	{
+		info{counter, "dog.messages.coalesced", "{message}", "Messages replaced by later ones because the client was slow."},
+		func(t *dog.TypeTotals) uint64 { return t.Coalesced },
+	},
+	{
+		info{counter, "dog.messages.lost", "{message}", "Messages that waited for a client whose connection ended."},
+		func(t *dog.TypeTotals) uint64 { return t.Lost },
+	},
+	{
+		info{sum, "dog.history.messages", "{message}", "Messages in the histories of objects in memory."},
+		func(t *dog.TypeTotals) uint64 { return uint64(t.KeptMessages) },
+	},
+	{
+		info{sum, "dog.history.size", "By", "Size of the messages in the histories of objects in memory."},
+		func(t *dog.TypeTotals) uint64 { return uint64(t.KeptBytes) },
+	},
+	{
 		info{counter, "dog.resumes", "{resume}", "Clients that came back without a gap."},
 		func(t *dog.TypeTotals) uint64 { return t.Resumed },
 	},
@@ -105,6 +141,7 @@ var (
 		"WebSockets that have ended, by close code; 1006: the connection was lost.",
 	}
 	refused    = info{counter, "dog.requests.refused", "{request}", "Requests that were answered with an error."}
+	refusals   = info{counter, "dog.refusals", "{request}", "Requests that were answered with an error, by the reason."}
 	identified = info{
 		counter, "dog.identify", "{call}",
 		"Calls of Identify, by the replica that they chose, or full if there was none.",

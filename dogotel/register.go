@@ -38,6 +38,7 @@ type reporter struct {
 	ofTypes, ofRuntime                          []metric.Int64Observable // in the order of the tables
 	histograms                                  []histogram
 	events, failed, closed, refused, identified metric.Int64Observable
+	refusals                                    metric.Int64Observable
 	overdue, syncTime                           metric.Float64Observable
 }
 
@@ -49,7 +50,7 @@ type histogram struct {
 func newReporter(m *maker) *reporter {
 	r := &reporter{
 		events: m.count(events), failed: m.count(failed), closed: m.count(closed), refused: m.count(refused),
-		identified: m.count(identified), overdue: m.seconds(overdue), syncTime: m.seconds(syncTime),
+		refusals: m.count(refusals), identified: m.count(identified), overdue: m.seconds(overdue), syncTime: m.seconds(syncTime),
 	}
 	for _, i := range ofTypes {
 		r.ofTypes = append(r.ofTypes, m.count(i.info))
@@ -99,6 +100,9 @@ func (r *reporter) reportType(to metric.Observer, t *dog.TypeTotals) {
 	}
 	for status, n := range t.Refused {
 		to.ObserveInt64(r.refused, whole(n), with(attribute.Int("http.response.status_code", status)))
+	}
+	for reason, n := range t.RefusedFor {
+		to.ObserveInt64(r.refusals, whole(n), with(attribute.String("dog.refusal.reason", string(reason))))
 	}
 	if t.Kind == dog.KindGroup {
 		for result, n := range map[string]uint64{

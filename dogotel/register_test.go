@@ -104,6 +104,7 @@ func TestRegister_ReportsWhatTypesHaveDone(t *testing.T) {
 		require.Equal(t, 3.0, all["dog.storage.writes"].values["dog.type=relay"])
 		require.Equal(t, map[string]float64{"dog.type=relay,http.response.status_code=400": 1},
 			all["dog.requests.refused"].values)
+		require.Equal(t, map[string]float64{"dog.refusal.reason=name,dog.type=relay": 1}, all["dog.refusals"].values)
 		require.Equal(t, 1.0, all["dog.identify"].values["dog.identify.result=new,dog.type=hall"])
 		require.Equal(t, map[string]float64{"": 1}, all["dog.store.writable"].values)
 		events, isSum := all["dog.events"].Data.(metricdata.Sum[int64])

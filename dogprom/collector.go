@@ -41,6 +41,7 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, m := range ofRuntime {
 		descs <- m.desc
 	}
+	descs <- refusals
 	descs <- identified
 }
 
@@ -72,6 +73,11 @@ func collectType(metrics chan<- prometheus.Metric, t *dog.TypeTotals) {
 				m.desc, prometheus.CounterValue, float64(n), t.Name, strconv.Itoa(code),
 			)
 		}
+	}
+	for reason, n := range t.RefusedFor {
+		metrics <- prometheus.MustNewConstMetric(
+			refusals, prometheus.CounterValue, float64(n), t.Name, string(reason),
+		)
 	}
 	if t.Kind == dog.KindGroup {
 		for result, n := range map[string]uint64{

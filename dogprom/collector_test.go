@@ -37,9 +37,18 @@ func (m *meter) Read(_ context.Context, n int) error {
 
 func (m *meter) Nothing(context.Context) error { return nil }
 
-// Hang waits for a channel and keeps the turn.
-func (m *meter) Hang(_ context.Context, until chan struct{}) error {
-	<-until
+// A hang is what Hang waits for.
+type hang struct {
+	began chan struct{} // closed when Hang has the turn
+	until chan struct{}
+}
+
+func newHang() hang { return hang{make(chan struct{}), make(chan struct{})} }
+
+// Hang waits and keeps the turn.
+func (m *meter) Hang(_ context.Context, h hang) error {
+	close(h.began)
+	<-h.until
 	return nil
 }
 
@@ -112,8 +121,11 @@ dog_identify_total{result="returned",type="hall"} 0
 # HELP dog_requests_refused_total Requests that were answered with an error.
 # TYPE dog_requests_refused_total counter
 dog_requests_refused_total{status="400",type="meter"} 1
+# HELP dog_refusals_total Requests that were answered with an error, by the reason.
+# TYPE dog_refusals_total counter
+dog_refusals_total{reason="name",type="meter"} 1
 `), "dog_events_total", "dog_event_errors_total", "dog_storage_writes_total", "dog_identify_total",
-		"dog_requests_refused_total"))
+		"dog_requests_refused_total", "dog_refusals_total"))
 }
 
 // Their names, units and help texts follow the conventions of Prometheus.
@@ -127,46 +139,49 @@ func TestCollector_IsCleanForPromlint(t *testing.T) {
 }
 
 func TestCollector_HistogramsHaveTheTimesOfEvents(t *testing.T) {
-	_, meters, registry := newRuntime(t, dog.Options{
-		Trace: &dog.Trace{EventDone: func(context.Context, dog.EventInfo) {}}, // so that all are timed
-	})
-	until := make(chan struct{})
-	time.AfterFunc(20*time.Millisecond, func() { close(until) })
-	require.NoError(t, dog.CallErr(t.Context(), meters.Named("kitchen"), (*meter).Hang, until))
-	families, err := registry.Gather()
-	require.NoError(t, err)
-	for _, family := range families {
-		if family.GetName() != "dog_event_run_seconds" {
-			continue
-		}
-		for _, m := range family.Metric {
-			if m.Label[0].GetValue() != "meter" {
+	synctest.Test(t, func(t *testing.T) {
+		_, meters, registry := newRuntime(t, dog.Options{
+			Trace: &dog.Trace{EventDone: func(context.Context, dog.EventInfo) {}}, // so that all are timed
+		})
+		h := newHang()
+		time.AfterFunc(20*time.Millisecond, func() { close(h.until) })
+		require.NoError(t, dog.CallErr(t.Context(), meters.Named("kitchen"), (*meter).Hang, h))
+		families, err := registry.Gather()
+		require.NoError(t, err)
+		for _, family := range families {
+			if family.GetName() != "dog_event_run_seconds" {
 				continue
 			}
-			h := m.Histogram
-			require.EqualValues(t, 2, h.GetSampleCount(), "the start and the call")
-			require.GreaterOrEqual(t, h.GetSampleSum(), 0.02)
-			require.Len(t, h.Bucket, 14)
-			for _, b := range h.Bucket {
-				if b.GetUpperBound() < 0.02 {
-					require.LessOrEqual(t, b.GetCumulativeCount(), uint64(1), b.GetUpperBound())
+			for _, m := range family.Metric {
+				if m.Label[0].GetValue() != "meter" {
+					continue
 				}
+				h := m.Histogram
+				require.EqualValues(t, 2, h.GetSampleCount(), "the start and the call")
+				require.InDelta(t, 0.02, h.GetSampleSum(), 1e-9)
+				require.Len(t, h.Bucket, 14)
+				for _, b := range h.Bucket {
+					if b.GetUpperBound() < 0.02 {
+						require.EqualValues(t, 1, b.GetCumulativeCount(), b.GetUpperBound())
+					}
+				}
+				return
 			}
-			return
 		}
-	}
-	require.Fail(t, "there is no such histogram")
+		require.Fail(t, "there is no such histogram")
+	})
 }
 
 // A scrape takes the turn of no object, so one that hangs does not hold it up.
 func TestCollector_WaitsForNoObject(t *testing.T) {
 	_, meters, registry := newRuntime(t, dog.Options{})
-	until := make(chan struct{})
+	h := newHang()
 	ended := make(chan error, 1)
-	go func() { ended <- dog.CallErr(context.Background(), meters.Named("kitchen"), (*meter).Hang, until) }()
+	go func() { ended <- dog.CallErr(context.Background(), meters.Named("kitchen"), (*meter).Hang, h) }()
+	<-h.began
 	_, err := registry.Gather()
 	require.NoError(t, err)
-	close(until)
+	close(h.until)
 	require.NoError(t, <-ended)
 }
 

@@ -81,6 +81,42 @@ var ofTypes = []struct {
 		func(t *dog.TypeTotals) float64 { return float64(t.Opened) },
 	},
 	{
+		ofType("messages_received_total", "Messages received from WebSockets."), counter,
+		func(t *dog.TypeTotals) float64 { return float64(t.MessagesIn) },
+	},
+	{
+		ofType("messages_sent_total", "Messages sent to WebSockets, each once for each socket."), counter,
+		func(t *dog.TypeTotals) float64 { return float64(t.MessagesOut) },
+	},
+	{
+		ofType("sockets_received_bytes_total", "Bytes received from WebSockets."), counter,
+		func(t *dog.TypeTotals) float64 { return float64(t.BytesIn) },
+	},
+	{
+		ofType("sockets_sent_bytes_total", "Bytes sent to WebSockets."), counter,
+		func(t *dog.TypeTotals) float64 { return float64(t.BytesOut) },
+	},
+	{
+		ofType("messages_dropped_total", "Messages dropped because the client was slow."), counter,
+		func(t *dog.TypeTotals) float64 { return float64(t.Dropped) },
+	},
+	{
+		ofType("messages_coalesced_total", "Messages replaced by later ones because the client was slow."), counter,
+		func(t *dog.TypeTotals) float64 { return float64(t.Coalesced) },
+	},
+	{
+		ofType("messages_lost_total", "Messages that waited for a client whose connection ended."), counter,
+		func(t *dog.TypeTotals) float64 { return float64(t.Lost) },
+	},
+	{
+		ofType("history_messages", "Messages in the histories of objects in memory."), gauge,
+		func(t *dog.TypeTotals) float64 { return float64(t.KeptMessages) },
+	},
+	{
+		ofType("history_size_bytes", "Size of the messages in the histories of objects in memory."), gauge,
+		func(t *dog.TypeTotals) float64 { return float64(t.KeptBytes) },
+	},
+	{
 		ofType("resumes_total", "Clients that came back without a gap."), counter,
 		func(t *dog.TypeTotals) float64 { return float64(t.Resumed) },
 	},
@@ -119,6 +155,8 @@ var byCode = []struct {
 		func(t *dog.TypeTotals) map[int]uint64 { return t.Refused },
 	},
 }
+
+var refusals = ofType("refusals_total", "Requests that were answered with an error, by the reason.", "reason")
 
 var identified = ofType(
 	"identify_total", "Calls of Identify, by the replica that they chose, or full if there was none.", "result",
