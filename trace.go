@@ -22,15 +22,25 @@ import (
 // that calls other objects with a context that is not its own keeps its turn
 // during the call, and hooks cannot detect that.
 //
-// These other hooks are called one at a time for each object, in the order of
-// its events, even if the object has left memory in between. A hook is called
-// by the goroutine that caused the event, if that goroutine may wait and no
-// other hook is running for the object. Otherwise another goroutine calls it
-// soon. A hook that hangs delays what it is called for: the caller of an event,
-// a socket, further hooks for this object. It delays no other object, and no
-// eviction. If more than 1,000 hook calls of an object wait because of a hook
-// that hangs, further hooks are called at once, out of order, and hold up their
-// callers too.
+// ObjectStarted, ObjectStopped and EventDone are called one at a time for each
+// object, in the order of its events, even if the object has left memory in
+// between. A hook is called by the goroutine that caused the event, if that
+// goroutine may wait and no other of these hooks is running for the object.
+// Otherwise another goroutine calls it soon. A hook that hangs delays the
+// caller of the event that it is called for, and further hooks for this object.
+// It delays no other object, and no eviction.
+//
+// If more than 1,000 of these calls wait for an object because of a hook that
+// hangs, those that goroutines cause that may wait are made at once, out of
+// order, and hold up their callers too. The others are queued without a limit:
+// starts and evictions of the object, ends of OnStart and OnStop, resets that
+// none of its handlers causes (Abort, lost writes), and ends of handlers for
+// which another handler waits and keeps its turn. So a hook that hangs costs a
+// few hundred bytes for each of these.
+//
+// SocketOpened and SocketClosed are called by the goroutine of their socket, at
+// the same time as other hooks and as those of other sockets. One that hangs
+// delays its socket, and [Runtime.Shutdown].
 //
 // EventBegin is the exception: its context is that of the handler, so it is
 // called just before the handler, by the handler's goroutine and in its turn.

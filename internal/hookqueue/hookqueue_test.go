@@ -73,3 +73,23 @@ func TestAdd_BlocksCallersBehindAThousandHooks(t *testing.T) {
 		require.Len(t, r.seen, 1001)
 	})
 }
+
+// Whoever cannot wait for a hook must not be held up by one that hangs.
+func TestAdd_QueuesTheHooksOfCallersThatCannotWaitWithoutBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		q := hookqueue.New(spawn)
+		hangs := make(chan struct{})
+		q.Add(hookqueue.Key{}, false, func() { <-hangs })
+		var order []int
+		for n := range 3000 {
+			require.Nil(t, q.Add(hookqueue.Key{}, false, r.hook(n)))
+			order = append(order, n)
+		}
+		synctest.Wait()
+		require.Empty(t, r.seen)
+		close(hangs)
+		synctest.Wait()
+		require.Equal(t, order, r.seen)
+	})
+}

@@ -237,3 +237,25 @@ func TestTrace_CallersBlockBehindAThousandPendingHooks(t *testing.T) {
 		require.EqualValues(t, 1011, returned.Load())
 	})
 }
+
+// The hooks of sockets are called by the goroutines of these.
+func TestTrace_SocketWhoseHookHangsDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs, opened := make(chan struct{}), make(chan string, 2)
+		v := fixture.NewOwners(t, "an object", dog.Options{Trace: &dog.Trace{
+			SocketOpened: func(s *dog.Socket) {
+				if s.UID() == "ada" {
+					<-hangs
+				}
+				opened <- s.UID()
+			},
+		}}, &fixture.OwnerHooks{})
+		v.Enter("ada")
+		v.Enter("bob").Send("hello")
+		require.Equal(t, "bob", <-opened)
+		synctest.Wait()
+		require.EqualValues(t, 1, v.Runtime.Stats().MessagesIn)
+		close(hangs)
+		require.Equal(t, "ada", <-opened)
+	})
+}
