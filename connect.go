@@ -154,7 +154,7 @@ func (o *objectState) refused(err error) {
 // refused counts and logs that a client was refused, with a remedy if the
 // program has one. The client has its response.
 func (ns *namespace) refused(log *slog.Logger, err error) {
-	ns.counts.refused.add(HTTPStatus(err), reasonFor(err))
+	ns.countRefusal(HTTPStatus(err), reasonFor(err))
 	reason, cure := refusal(err)
 	if cure == "" {
 		log.Debug("WebSocket refused", "error", err)
@@ -172,13 +172,13 @@ func (ns *namespace) refuse(w http.ResponseWriter, err error) {
 	if errors.Is(err, ErrOverloaded) {
 		ns.rt.refusals.Warn(ns.rt.opts.Logger, ns.Name, overloaded, err, "namespace", ns.Name)
 	}
-	ns.counts.refused.add(HTTPStatus(err), reasonFor(err))
+	ns.countRefusal(HTTPStatus(err), reasonFor(err))
 	WriteError(w, err)
 }
 
 // refuseBody is refuse for a request whose body cannot be passed to a handler.
 func (ns *namespace) refuseBody(w http.ResponseWriter, err error) {
-	ns.counts.refused.add(http.StatusBadRequest, RefusedRequest)
+	ns.countRefusal(http.StatusBadRequest, RefusedRequest)
 	WriteError(w, &StatusError{Status: http.StatusBadRequest, Err: err})
 }
 

@@ -315,7 +315,7 @@ func receive(
 	rethrow(guard, to)
 	switch {
 	case err == nil && answered:
-		to.namespace().counts.refused.add(HTTPStatus(refused), reasonFor(refused))
+		to.namespace().countRefusal(HTTPStatus(refused), reasonFor(refused))
 	case err == nil:
 	case started || err == http.ErrAbortHandler:
 		// A response that was sent in part cannot be turned into an error.
@@ -336,7 +336,7 @@ func (ns *namespace) receive(value any, w http.ResponseWriter, r *http.Request) 
 		_, err := ns.coreOf(value).connect(w, r, nil)
 		return err
 	}
-	ns.counts.refused.add(http.StatusNotFound, RefusedRequest)
+	ns.countRefusal(http.StatusNotFound, RefusedRequest)
 	http.NotFound(w, r)
 	return nil
 }

@@ -182,7 +182,8 @@ type typeCounts struct {
 	traffic       tally.Traffic
 	opened        atomic.Uint64
 	closed        tally.Codes
-	refused       refusalCounts
+	refused       tally.Codes
+	refusedFor    tally.Names
 	identified    [roster.Ways]atomic.Uint64
 	full          atomic.Uint64
 	resumed, gaps atomic.Uint64

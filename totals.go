@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
-	"maps"
 	"math"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
@@ -150,28 +148,18 @@ func reasonFor(err error) RefusalReason {
 	return RefusedFailed
 }
 
-// refusalCounts counts refusals. The zero value is empty. It is safe for
-// concurrent use.
-type refusalCounts struct {
-	byStatus tally.Codes
-	mu       sync.Mutex
-	byReason map[RefusalReason]uint64 // guarded by mu; nil: none
+// countRefusal counts a request that was answered with an error.
+func (ns *namespace) countRefusal(status int, reason RefusalReason) {
+	ns.counts.refused.Add(status)
+	ns.counts.refusedFor.Add(string(reason))
 }
 
-func (c *refusalCounts) add(status int, reason RefusalReason) {
-	c.byStatus.Add(status)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.byReason == nil {
-		c.byReason = make(map[RefusalReason]uint64)
+func refusalsOf(counts map[string]uint64) map[RefusalReason]uint64 {
+	all := make(map[RefusalReason]uint64, len(counts))
+	for reason, n := range counts {
+		all[RefusalReason(reason)] = n
 	}
-	c.byReason[reason]++
-}
-
-func (c *refusalCounts) reasons() map[RefusalReason]uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.byReason)
+	return all
 }
 
 // EventTotals counts the events of a kind.
@@ -228,7 +216,7 @@ func (ns *namespace) totals() TypeTotals {
 		MessagesIn: traffic.MessagesIn, MessagesOut: traffic.MessagesOut,
 		BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
 		Dropped: traffic.Dropped, Coalesced: traffic.Coalesced, Lost: traffic.Lost,
-		Refused: ns.counts.refused.byStatus.Read(), RefusedFor: ns.counts.refused.reasons(),
+		Refused: ns.counts.refused.Read(), RefusedFor: refusalsOf(ns.counts.refusedFor.Read()),
 		Identified: IdentifyTotals{
 			Known:    ns.counts.identified[roster.Known].Load(),
 			Returned: ns.counts.identified[roster.Lingering].Load(),

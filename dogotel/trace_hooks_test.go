@@ -34,8 +34,8 @@ func newFiltered(
 	return relays, recorder
 }
 
-// spanOfCaller calls an object within a handler that runs for a second before and
-// after, and returns the span of the handler.
+// spanOfCaller calls an object within a handler that runs for a second before
+// and after, and returns the span of the handler.
 func spanOfCaller(
 	t *testing.T, relays *dog.Namespace[relay], recorder *tracetest.SpanRecorder, callee string,
 ) sdk.ReadOnlySpan {

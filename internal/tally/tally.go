@@ -1,6 +1,6 @@
 // Package tally counts what happens often, on many goroutines at once: how long
-// things took, and how many had which code. Reading a tally holds nobody up. It
-// does not know what is counted.
+// things took, how many had which code, and what connections have sent. Reading
+// a tally holds nobody up. It does not know what is counted.
 package tally
 
 import (
@@ -116,4 +116,28 @@ func (c *Codes) Read() map[int]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.counts)
+}
+
+// Names counts how many had which name, of a few. The zero value is empty. It
+// is safe for concurrent use.
+type Names struct {
+	mu     sync.Mutex
+	counts map[string]uint64 // guarded by mu
+}
+
+// Add counts one more with a name.
+func (n *Names) Add(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.counts == nil {
+		n.counts = make(map[string]uint64)
+	}
+	n.counts[name]++
+}
+
+// Read returns how many had each name, nil if there are none.
+func (n *Names) Read() map[string]uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.counts)
 }

@@ -92,3 +92,24 @@ func TestCodes_DistinguishFiftyThatAreChosen(t *testing.T) {
 	require.EqualValues(t, 1950, read[0])
 	require.EqualValues(t, 1, read[1006])
 }
+
+func TestNames(t *testing.T) {
+	var n tally.Names
+	require.Nil(t, n.Read())
+	n.Add("full")
+	n.Add("full")
+	read := n.Read()
+	n.Add("gone")
+	require.Equal(t, map[string]uint64{"full": 2}, read)
+}
+
+func TestTraffic_OfNobodyCountsNothing(t *testing.T) {
+	var none *tally.Traffic
+	none.MessageIn(none.Stripe())
+	none.BytesIn(0, 1)
+	none.MessagesOut(0, 1)
+	none.BytesOut(0, 1)
+	none.Dropped(1)
+	none.Coalesced(1)
+	none.Lost(1)
+}

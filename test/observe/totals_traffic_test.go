@@ -131,17 +131,19 @@ func TestTotals_CountWhatHistoriesInMemoryKeep(t *testing.T) {
 
 func TestTotals_CountRefusalsByReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		disk := dogtest.NewDisk(t)
+		disk, hangs := dogtest.NewDisk(t), make(chan struct{})
 		refusing := map[string]error{
 			"/401": &dog.StatusError{Status: http.StatusUnauthorized},
 			"/403": &dog.StatusError{Status: http.StatusForbidden},
 			"/404": &dog.StatusError{Status: http.StatusNotFound},
 			"/503": dog.ErrGroupFull, "/gone": dog.ErrReplicaGone, "/500": context.Canceled,
 		}
-		v := fixture.NewOwners(t, "an object with Receive and OnError", dog.Options{Store: disk}, &fixture.OwnerHooks{
+		v := fixture.NewOwners(t, "an object with Receive and OnError", dog.Options{Store: disk, MaxWaiting: 1}, &fixture.OwnerHooks{
 			MaxSockets: 1,
 			Receive: func(o fixture.Owner, w http.ResponseWriter, r *http.Request) error {
 				switch r.URL.Path {
+				case "/hang":
+					<-hangs
 				case "/panic":
 					panic("on purpose")
 				case "/connect":
@@ -190,6 +192,15 @@ func TestTotals_CountRefusalsByReason(t *testing.T) {
 		cut.ContentLength = 2
 		v.Serve.ServeHTTP(httptest.NewRecorder(), cut)
 		refused(dog.RefusedRequest)
+		v.Server.Get("/?o=" + strings.Repeat("x", 5000))
+		refused(dog.RefusedName)
+		for range 2 {
+			go v.Server.Get("/hang")
+		}
+		synctest.Wait()
+		v.Server.Get("/hang")
+		refused(dog.RefusedOverloaded)
+		close(hangs)
 		disk.Fill()
 		time.Sleep(2 * time.Second)
 		v.Server.Get("/write")
