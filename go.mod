@@ -6,6 +6,7 @@ require (
 	github.com/cockroachdb/pebble/v2 v2.1.7 // package disk: the storage engine
 	github.com/coder/websocket v1.8.15 // the handshake of WebSockets, and their close codes
 	github.com/google/uuid v1.6.0 // IDs of sockets
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22 // tests: the schema of dashboards, for dogprom
 	github.com/ncruces/go-sqlite3 v0.35.6 // package disk: SQLite, without cgo
 	github.com/prometheus/client_golang v1.25.0 // package dogprom: the Collector; Pebble requires it, too
 	github.com/stretchr/testify v1.12.1 // tests: require

@@ -9,6 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
@@ -71,6 +75,27 @@ func TestFiles_HaveQueriesThatPrometheusTakes(t *testing.T) {
 	output, err := exec.CommandContext(t.Context(), promtool, "check", "rules", "alerts.yml", file).CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	require.Contains(t, string(output), "10 rules")
+}
+
+// Grafana generates these types from its schema of dashboards, panels and
+// queries. Fields that it does not have, and those that it requires and are
+// missing, are errors.
+func TestDashboard_HasTheSchemaOfGrafana(t *testing.T) {
+	cog.NewRuntime().RegisterPanelcfgVariant(timeseries.VariantConfig())
+	cog.NewRuntime().RegisterDataqueryVariant(prometheus.VariantConfig())
+	text, err := os.ReadFile("dashboard.json")
+	require.NoError(t, err)
+	var d dashboard.Dashboard
+	require.Empty(t, d.UnmarshalJSONStrict(text), "the errors, if there are any")
+	require.NoError(t, d.Validate())
+	for _, p := range d.Panels {
+		if p.Panel != nil {
+			require.IsType(t, &timeseries.Options{}, p.Panel.Options, "no panel of a type that is not checked")
+			for _, query := range p.Panel.Targets {
+				require.IsType(t, prometheus.Dataquery{}, query)
+			}
+		}
+	}
 }
 
 // What Grafana refuses to import or shows as an error: panels without a place,
