@@ -45,6 +45,7 @@ func TestTraffic_IsTheSumOfAllConnections(t *testing.T) {
 			}
 			for range messages {
 				s.Send(conn.NewFrame(conn.Text, []byte(strings.Repeat("x", 300))), "", conn.Except{})
+				sweeps.Wait() // or what follows would take the messages over from the sweep
 			}
 			for _, r := range reads {
 				require.NoError(t, r.c.Send(conn.NewFrame(conn.Text, []byte("bye")), ""))

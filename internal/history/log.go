@@ -236,8 +236,12 @@ func (l *Log) useLocked() {
 	if l.left {
 		now = Stats{}
 	}
-	u.messages.Add(int64(now.Messages - l.used.Messages))
-	u.bytes.Add(int64(now.Bytes - l.used.Bytes))
+	if n := now.Messages - l.used.Messages; n != 0 { // a full log keeps as many as before
+		u.messages.Add(int64(n))
+	}
+	if n := now.Bytes - l.used.Bytes; n != 0 {
+		u.bytes.Add(int64(n))
+	}
 	l.used = now
 }
 
