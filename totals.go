@@ -98,7 +98,7 @@ const (
 	RefusedStore        RefusalReason = "store"        // ErrStoreFull, ErrStoreStalled or ErrStoreFailed
 	RefusedName         RefusalReason = "name"         // ErrInvalidName or ErrForeignID: of an object, or a uid
 	RefusedOrigin       RefusalReason = "origin"       // a WebSocket from a page of another origin
-	RefusedRequest      RefusalReason = "request"      // not for the type, such as one without an upgrade, or its body is cut off
+	RefusedRequest      RefusalReason = "request"      // one that the type does not serve, or whose body is cut off
 	RefusedCanceled     RefusalReason = "canceled"     // its context ended first: the client has gone
 	RefusedFailed       RefusalReason = "failed"       // any other error, such as a panic or a reset
 )

@@ -138,7 +138,8 @@ func TestTotals_CountRefusalsByReason(t *testing.T) {
 			"/404": &dog.StatusError{Status: http.StatusNotFound},
 			"/503": dog.ErrGroupFull, "/gone": dog.ErrReplicaGone, "/500": context.Canceled,
 		}
-		v := fixture.NewOwners(t, "an object with Receive and OnError", dog.Options{Store: disk, MaxWaiting: 1}, &fixture.OwnerHooks{
+		options := dog.Options{Store: disk, MaxWaiting: 1}
+		v := fixture.NewOwners(t, "an object with Receive and OnError", options, &fixture.OwnerHooks{
 			MaxSockets: 1,
 			Receive: func(o fixture.Owner, w http.ResponseWriter, r *http.Request) error {
 				switch r.URL.Path {
