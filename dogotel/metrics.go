@@ -106,7 +106,10 @@ var ofTypes = []struct {
 		func(t *dog.TypeTotals) uint64 { return t.Dropped },
 	},
 	{
-		info{counter, "dog.messages.coalesced", "{message}", "Messages replaced by later ones because the client was slow."},
+		info{
+			counter, "dog.messages.coalesced", "{message}",
+			"Messages replaced by later ones because the client was slow.",
+		},
 		func(t *dog.TypeTotals) uint64 { return t.Coalesced },
 	},
 	{

@@ -50,7 +50,8 @@ type histogram struct {
 func newReporter(m *maker) *reporter {
 	r := &reporter{
 		events: m.count(events), failed: m.count(failed), closed: m.count(closed), refused: m.count(refused),
-		refusals: m.count(refusals), identified: m.count(identified), overdue: m.seconds(overdue), syncTime: m.seconds(syncTime),
+		refusals: m.count(refusals), identified: m.count(identified),
+		overdue: m.seconds(overdue), syncTime: m.seconds(syncTime),
 	}
 	for _, i := range ofTypes {
 		r.ofTypes = append(r.ofTypes, m.count(i.info))
