@@ -44,7 +44,7 @@ type ended struct {
 // after its caller has gone. A command with a Key waits until its own TTL has
 // passed, and a later Ask with that Key returns its outcome.
 //
-// When the object is reset or the runtime shuts down, Ask fails with
+// When the object is reset or Shutdown begins, Ask fails at once with
 // [dog.ErrReset] or [dog.ErrShutdown]. The command remains: Ask with the same
 // Key returns its outcome, or waits for it. A command without a Key remains
 // until its TTL has passed.
@@ -106,11 +106,14 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 func (q *Queue) await(ctx context.Context, n name) (o Outcome, err error) {
 	a := &asker{told: make(chan told, 1)}
 	q.askers[n] = append(q.askers[n], a)
+	stopping := dog.Stopping(ctx)
 	err = dog.Await(ctx, func() error {
 		select {
 		case t := <-a.told:
 			o = t.outcome
 			return t.err
+		case <-stopping: // no reply can come any more
+			return dog.ErrShutdown
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

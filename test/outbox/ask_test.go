@@ -263,6 +263,41 @@ func TestAsk_EndsWithItsObject(t *testing.T) {
 	})
 }
 
+// Once Shutdown has begun, no reply can come.
+func TestAsk_EndsWhenShutdownBegins(t *testing.T) {
+	for name, ask := range map[string]func(s *site) <-chan answer{
+		"a call": func(s *site) <-chan answer { return s.ask(0, "open") },
+		"an event that nobody waits for": func(s *site) <-chan answer {
+			got := make(chan answer, 1)
+			s.with(func(ctx context.Context, d *Device) error {
+				return dog.Go(ctx, func(ctx context.Context) error {
+					reply, err := outbox.Ask[string](ctx, &d.Commands, "open")
+					got <- answer{reply, err}
+					return nil
+				})
+			})
+			return got
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := dogtest.NewDisk(t)
+				s := open(t, setup{store: disk})
+				got := ask(s)
+				synctest.Wait()
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				require.NoError(t, s.rt.Shutdown(ctx))
+				require.Zero(t, time.Since(began))
+				require.ErrorIs(t, (<-got).err, dog.ErrShutdown)
+				s = open(t, setup{store: disk})
+				require.Equal(t, []string{"open"}, s.waiting(), "the device gets it later")
+			})
+		})
+	}
+}
+
 // The number of what is undone is that of another command, which stays.
 func TestAsk_CannotWaitInATransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
