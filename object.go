@@ -303,11 +303,11 @@ type Timer struct{ timer object.Timer }
 // more than minutes use an alarm ([Storage.Alarms]).
 //
 // The event has none of the values of the event that started it. f's error is
-// logged. If RollbackOnError is set, the error also undoes f's writes. If
-// Options.MaxWaiting events wait for the object when the timer is due, f is not
-// run, which is logged. A nil f is never run, which is logged as well. A timer
-// goes on even if the handler that started it is undone. If the object is not
-// running, After returns a timer that has ended.
+// logged. If RollbackOnError is set, the error also undoes f's writes. f waits
+// for its turn even if Options.MaxWaiting events wait for the object. A nil f
+// is never run, which is logged. A timer goes on even if the handler that
+// started it is undone. If the object is not running, After returns a timer
+// that has ended.
 func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
 	return c.begin(d, 0, f)
 }

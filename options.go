@@ -73,9 +73,9 @@ type Options struct {
 	Migrations []Migration
 
 	// MaxWaiting bounds the queue for the turn of one object. While this many
-	// events of any kind wait, a further call, request, gossip, timer or event
-	// of [Go] fails with [ErrOverloaded]. Alarms are not refused, nor are
-	// sockets, each of which waits with one message at a time. 0: 10,000;
+	// events of any kind wait, a further call, request, gossip or event of [Go]
+	// fails with [ErrOverloaded]. Alarms are not refused, nor are sockets and
+	// timers, each of which waits with one event at a time. 0: 10,000;
 	// negative: no limit.
 	MaxWaiting int
 

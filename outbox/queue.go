@@ -254,7 +254,6 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 	if err := q.inTurn("Queue.OnAlarm"); err != nil {
 		return err
 	}
-	q.tellEnded()
 	if err := q.sweep(); err != nil {
 		return err
 	}
@@ -264,7 +263,7 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 
 // frame handles a frame of the device about commands.
 func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) error {
-	q.tellEnded() // the event that should have done so may have been refused
+	q.tellEnded() // to askers of commands that DeleteAll has deleted
 	s := socket.(*dog.Socket)
 	if f.Kind == wire.Ready {
 		q.ready(s)
@@ -316,10 +315,8 @@ func (q *Queue) ready(s *dog.Socket) {
 
 // wake arranges for an event that sends what is due, after a delay.
 func (q *Queue) wake(after time.Duration) {
-	now := time.Now()
-	at := now.Add(after)
-	// One that should have fired was dropped because too many events waited.
-	if q.timer != nil && !q.timerAt.After(at) && now.Sub(q.timerAt) < time.Second {
+	at := time.Now().Add(after)
+	if q.timer != nil && !q.timerAt.After(at) {
 		return
 	}
 	q.timer.Stop()

@@ -8,8 +8,9 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Timer runs events of an object in one of its lives. The zero Timer has
-// ended. It is safe for concurrent use.
+// A Timer runs events of an object in one of its lives. They wait for their
+// turn however many other events do: each timer has one event at a time. The
+// zero Timer has ended. It is safe for concurrent use.
 type Timer struct {
 	// fixed
 	life  *Life
@@ -76,7 +77,7 @@ func (t *Timer) tick() {
 	err := t.run()
 	t.life.obj.Report(EventTimer, err)
 	if t.every == 0 {
-		t.Stop() // also if f was dropped
+		t.Stop()
 		return
 	}
 	t.mu.Lock()
@@ -109,7 +110,7 @@ func (t *Timer) run() error {
 	life := t.life
 	h := life.obj.host()
 	began := life.obj.Clock()
-	ticket, err := life.turn.Queue(turn.Origin{Limit: h.MaxWaiting})
+	ticket, err := life.turn.Queue(turn.Origin{})
 	if err != nil {
 		return t.silence(err)
 	}

@@ -172,26 +172,6 @@ func TestAsk_EndsWithItsCommand(t *testing.T) {
 	})
 }
 
-// The event that tells askers is refused while too many wait.
-func TestAsk_IsToldAlthoughTooManyEventsWaited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, setup{options: dog.Options{MaxWaiting: 1}})
-		got := s.ask(0, "dim", outbox.Replace("light"))
-		s.with(func(_ context.Context, d *Device) error {
-			go s.waiting()
-			time.Sleep(time.Second) // it waits before the event that tells askers
-			_, err := d.Commands.Put("bright", outbox.Replace("light"))
-			time.Sleep(time.Second)
-			return err
-		})
-		synctest.Wait()
-		require.Empty(t, got)
-		s.dial()
-		require.Len(t, got, 1)
-		require.ErrorIs(t, (<-got).err, outbox.ErrReplaced)
-	})
-}
-
 func TestAsk_IsToldAlthoughTheTotalsCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{})

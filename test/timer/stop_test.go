@@ -18,7 +18,7 @@ func TestTimer_StopReportsWhetherItWasPending(t *testing.T) {
 	nothing := func(context.Context) error { return nil }
 	for name, c := range map[string]struct {
 		begin   func(o *metronome) *dog.Timer
-		full    bool // when it is due, the queue of the object has no room
+		full    bool // when it is due, more events wait than may
 		pending bool // a minute later
 	}{
 		"After that has run":    {func(o *metronome) *dog.Timer { return o.After(time.Second, nothing) }, false, false},
@@ -26,10 +26,10 @@ func TestTimer_StopReportsWhetherItWasPending(t *testing.T) {
 		"After that has failed": {func(o *metronome) *dog.Timer {
 			return o.After(time.Second, func(context.Context) error { return errors.New("failed") })
 		}, false, false},
-		"After that was dropped": {func(o *metronome) *dog.Timer {
+		"After that waits for its turn": {func(o *metronome) *dog.Timer {
 			return o.After(time.Second, nothing)
-		}, true, false},
-		"Every with ticks that were dropped": {func(o *metronome) *dog.Timer {
+		}, true, true},
+		"Every whose tick waits for its turn": {func(o *metronome) *dog.Timer {
 			return o.Every(time.Second, nothing)
 		}, true, true},
 	} {
