@@ -70,9 +70,11 @@
 // A queue keeps everything in the object's storage, under keys that begin with
 // "outbox/", one for each command. While it holds commands, outcomes or dead
 // letters, it has an alarm named "outbox". So it survives restarts, crashes,
-// eviction and hibernation, and is part of an export of the object. An object
-// has one queue, since two would have the same keys. Programs should not change
-// these keys. [dog.Storage.DeleteAll] deletes the queue. A command with a
-// damaged record blocks itself and all later ones: they are not sent and do not
-// expire. The logged error names the key. Delete the key to continue.
+// eviction and hibernation, and is part of an export of the object: after an
+// import, also on another server, commands wait as before and each [Key] has
+// its outcome. An object has one queue, since two would have the same keys.
+// Programs should not change these keys. [dog.Storage.DeleteAll] deletes the
+// queue. A command with a damaged record blocks itself and all later ones: they
+// are not sent and do not expire. The logged error names the key. Delete the
+// key to continue.
 package outbox

@@ -120,6 +120,32 @@ func TestEpoch_ChangesWithAnImport(t *testing.T) {
 	})
 }
 
+// A key finds its command in the imported object, whether it waits or is over.
+func TestAsk_ContinuesAfterAnImport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t)})
+		move := func() {
+			file := filepath.Join(t.TempDir(), "device")
+			stub := s.devices.Named("d")
+			require.NoError(t, stub.Export(t.Context(), file))
+			require.NoError(t, stub.Delete(t.Context()))
+			require.NoError(t, stub.Import(t.Context(), file))
+		}
+		ask := func() <-chan answer { return s.ask(time.Hour, "open", outbox.Key("k")) }
+		first := ask()
+		move()
+		require.ErrorIs(t, (<-first).err, dog.ErrReset)
+		again := ask()
+		require.Equal(t, []string{"open"}, s.waiting())
+		d := s.dial()
+		d.reply(d.one(), "done", "opened")
+		require.Equal(t, answer{"opened", nil}, <-again)
+		move()
+		require.Equal(t, answer{"opened", nil}, <-ask())
+		require.Empty(t, s.dial().frames())
+	})
+}
+
 func TestEpoch_ChangesWithABackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{store: dogtest.NewDisk(t)})
