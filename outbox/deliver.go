@@ -189,8 +189,11 @@ func (q *Queue) lead(c queued, now time.Time) (dead bool, err error) {
 	if c.number <= q.sent || q.head.count < q.policy.Deliver || !q.counts(now) {
 		return false, nil
 	}
+	if err := q.finish(c, Outcome{Number: c.number, State: Dead}); err != nil {
+		return false, err
+	}
 	q.object.Log().Warn("command is a dead letter", "command", c.number, "deliveries", q.head.count)
-	return true, q.finish(c, Outcome{Number: c.number, State: Dead})
+	return true, nil
 }
 
 // counts reports whether a delivery of the first command now counts.
@@ -258,10 +261,10 @@ func (q *Queue) finish(c queued, o Outcome) error {
 // expire ends commands whose time has passed.
 func (q *Queue) expire(all []queued) error {
 	for _, c := range all {
-		q.object.Log().Info("command has expired", "command", c.number)
 		if err := q.finish(c, Outcome{Number: c.number, State: Expired}); err != nil {
 			return err
 		}
+		q.object.Log().Info("command has expired", "command", c.number)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/outbox"
+	"github.com/godurable/dog/test/internal/fixture"
 )
 
 func TestQueue_CommandsExpireWhileTheDeviceIsAway(t *testing.T) {
@@ -50,6 +51,27 @@ func TestQueue_CommandExpiresInFlight(t *testing.T) {
 		require.Equal(t, outbox.Expired, s.outcome("a").State)
 		d.reply(next, "done", "")
 		require.Empty(t, s.waiting())
+	})
+}
+
+// The queue tries again each second.
+func TestQueue_LogsNoEndThatIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		options, log := fixture.LogToBuffer()
+		disk := dogtest.NewDisk(t)
+		s := open(t, setup{store: disk, policy: outbox.Policy{Deliver: 1}, options: options})
+		s.put("a")
+		s.put("b", outbox.TTL(time.Minute))
+		disk.Fail(1, errors.New("broken"))
+		_, err := s.tryPut("c")
+		require.ErrorIs(t, err, dog.ErrStoreFailed)
+		synctest.Wait() // until the object has been reset
+		s.dial()
+		time.Sleep(5*time.Minute + time.Second/2)
+		require.Equal(t, []string{"a", "b"}, s.waiting())
+		require.NotContains(t, log.String(), "dead letter")
+		require.NotContains(t, log.String(), "expired")
+		require.Equal(t, 1, strings.Count(log.String(), "commands wait"))
 	})
 }
 
