@@ -22,11 +22,15 @@ type peer struct {
 	come []dog.Message // guarded by mu
 }
 
-// dial connects the device, which takes commands at once.
+// dial connects the device, which takes commands at once. It returns nil if the
+// disk has failed and the server refuses the device.
 func (w *world) dial() *peer {
 	ws, _, err := websocket.Dial(w.t.Context(), dogtest.URL+"/?d=d&u=dev", &websocket.DialOptions{
 		HTTPClient: w.s.server.Client(), Subprotocols: []string{"dog.v1"},
 	})
+	if w.cut && err != nil {
+		return nil
+	}
 	require.NoError(w.t, err)
 	p := &peer{t: w.t, ws: ws}
 	var reading sync.WaitGroup
