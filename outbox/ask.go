@@ -55,9 +55,9 @@ type ended struct {
 // kept: asking again with the Key returns [dog.ErrTooBig].
 //
 // Other errors are those of [Queue.Put], a [FailedError], [ErrExpired],
-// [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and those of
-// [dog.Await]. ctx must be the context of the running handler, or made of it,
-// otherwise Ask returns [dog.ErrOutsideTurn].
+// [ErrDead], [ErrReplaced], [ErrCanceled], [ErrDeleted], the cause of ctx's
+// end, and those of [dog.Await]. ctx must be the context of the running
+// handler, or made of it, otherwise Ask returns [dog.ErrOutsideTurn].
 func Ask[R any](ctx context.Context, q *Queue, v any, options ...Option) (R, error) {
 	o, err := q.ask(ctx, v, options)
 	if err != nil {
@@ -137,7 +137,7 @@ func (q *Queue) withdraw(n name) {
 		if err != nil || epoch != n.epoch {
 			return err
 		}
-		err = q.drop(n.number)
+		_, err = q.drop(n.number, Expired)
 		q.pump()
 		return err
 	})

@@ -328,7 +328,7 @@ func (q *Queue) sweep() error {
 // when the next has to be deleted, 0 if none remain.
 func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 	var keys, letters []string
-	kept := 0
+	kept, dead := 0, 0
 	look := func(until int64, size int, key string, over *[]string) {
 		if until <= now {
 			*over = append(*over, key)
@@ -351,9 +351,10 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		look(e.Value.Until, keptOverhead+e.Value.size(), e.Key, &letters)
+		dead++
+		look(e.Value.Until, e.Value.keptSize(), e.Key, &letters)
 	}
-	t.Kept = kept
+	t.Kept, t.Dead = kept, dead-len(letters)
 	if _, err := q.endings().Delete(keys...); err != nil {
 		return 0, err
 	}

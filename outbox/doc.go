@@ -60,10 +60,13 @@
 //   - its time has passed (TTL),
 //   - it was delivered Policy.Deliver times without a final reply, and is a
 //     dead letter,
-//   - a newer command with the same [Replace] has replaced it.
+//   - a newer command with the same [Replace] has replaced it,
+//   - [Queue.Cancel] has ended it.
 //
 // Ask returns the outcome, and so does [Queue.Outcome] if the command has a
-// [Key]. Commands that expire or become dead letters are also logged.
+// [Key]. Commands that expire or become dead letters are also logged. A dead
+// letter is kept for a while: [Queue.Requeue] queues it again, and
+// [Queue.Discard] deletes it.
 //
 // # Storage
 //

@@ -25,7 +25,7 @@ func (q *Queue) Waiting() iter.Seq2[Command, error] {
 }
 
 // Dead returns the kept dead letters in the order of their numbers, as Waiting
-// does.
+// does. See [Queue.Requeue] and [Queue.Discard].
 func (q *Queue) Dead() iter.Seq2[Command, error] { return q.list("Queue.Dead", (*Queue).letters) }
 
 // list returns commands of a map.
@@ -55,6 +55,7 @@ type Status struct {
 	Last      uint64 // the greatest number of a command so far
 	Waiting   int    // commands that wait
 	Bytes     int    // of these commands
+	Dead      int    // dead letters
 	KeptBytes int    // of outcomes and dead letters
 }
 
@@ -64,5 +65,5 @@ func (q *Queue) Status() (Status, error) {
 		return Status{}, err
 	}
 	t, err := q.totals()
-	return Status{Last: t.Last, Waiting: t.Waiting, Bytes: t.Bytes, KeptBytes: t.Kept}, err
+	return Status{Last: t.Last, Waiting: t.Waiting, Bytes: t.Bytes, Dead: t.Dead, KeptBytes: t.Kept}, err
 }

@@ -19,6 +19,7 @@ const (
 	Expired  State = "expired"  // it was not acknowledged in time
 	Dead     State = "dead"     // it was delivered Policy.Deliver times and not acknowledged
 	Replaced State = "replaced" // a newer command has replaced it; the device may have done it
+	Canceled State = "canceled" // Cancel has ended it; the device may have done it
 )
 
 var (
@@ -35,8 +36,11 @@ var (
 	ErrDead = errors.New("outbox: the device has not acknowledged the command")
 
 	// ErrReplaced is returned by [Ask] if a newer command has replaced the
-	// command.
+	// command, and by [Queue.Requeue] if a newer one waits in its place.
 	ErrReplaced = errors.New("outbox: the command has been replaced")
+
+	// ErrCanceled is returned by [Ask] if [Queue.Cancel] has ended the command.
+	ErrCanceled = errors.New("outbox: the command has been canceled")
 
 	// ErrDeleted is returned by [Ask] if [dog.Storage.DeleteAll] has deleted
 	// the command. Ask returns it when the queue next runs.
@@ -81,6 +85,8 @@ func (o Outcome) Err() error {
 		return ErrDead
 	case Replaced:
 		return ErrReplaced
+	case Canceled:
+		return ErrCanceled
 	}
 	return nil
 }

@@ -127,10 +127,18 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 		}
 		return Outcome{}, false, err
 	}
-	if queued && (q.device != nil || len(q.askers) > 0) { // askers of another epoch do not know of it yet
-		q.wake(0)
+	if queued {
+		q.changed()
 	}
 	return outcome, queued, nil
+}
+
+// changed arranges for an event that acts on commands that a handler has put
+// or ended.
+func (q *Queue) changed() {
+	if q.device != nil || len(q.askers) > 0 { // askers of another epoch do not know of it yet
+		q.wake(0)
+	}
 }
 
 // replace ends the command that a newer one with the same name replaces, if
@@ -140,11 +148,8 @@ func (q *Queue) replace(name string) error {
 	if err != nil || !found {
 		return err
 	}
-	c, found, err := q.commands().Get(numberKey(number))
-	if err != nil || !found {
-		return err
-	}
-	return q.finish(queued{number, c}, Outcome{Number: number, State: Replaced})
+	_, err = q.drop(number, Replaced)
+	return err
 }
 
 // add stores a new command.
@@ -223,6 +228,16 @@ func (q *Queue) alarmBy(t *totals, at int64) error {
 	return q.object.Storage().Alarms().SetNamed(Alarm, time.UnixMilli(t.Alarm), nil)
 }
 
+// noAlarm deletes the alarm if there is nothing to expire or to delete.
+func (q *Queue) noAlarm(t *totals) error {
+	if t.Waiting > 0 || t.Kept > 0 {
+		return nil
+	}
+	t.Alarm = 0
+	_, err := q.object.Storage().Alarms().Delete(Alarm)
+	return err
+}
+
 // end removes a waiting command, and keeps its outcome if it has a key. A dead
 // command becomes a letter.
 func (q *Queue) end(number uint64, c command, o Outcome) error {
@@ -255,19 +270,18 @@ func (q *Queue) end(number uint64, c command, o Outcome) error {
 			if err := q.letters().Put(numberKey(number), c); err != nil {
 				return err
 			}
-			t.Kept += keptOverhead + c.size()
+			t.Kept += c.keptSize()
+			t.Dead++
 		}
 		if c.Replace != "" && o.State != Replaced { // otherwise the name is given to the newer one
 			if _, err := q.replaces().Delete(c.Replace); err != nil {
 				return err
 			}
 		}
-		switch {
-		case t.Kept > kept:
+		if t.Kept > kept {
 			err = q.alarmBy(&t, millis(until))
-		case t.Waiting == 0 && t.Kept == 0:
-			t.Alarm = 0
-			_, err = q.object.Storage().Alarms().Delete(Alarm)
+		} else {
+			err = q.noAlarm(&t)
 		}
 		if err != nil {
 			return err
@@ -279,11 +293,12 @@ func (q *Queue) end(number uint64, c command, o Outcome) error {
 	})
 }
 
-// drop removes a waiting command whose outcome is not needed.
-func (q *Queue) drop(number uint64) error {
+// drop ends a waiting command without the device, and reports whether it
+// waited.
+func (q *Queue) drop(number uint64, s State) (found bool, err error) {
 	c, found, err := q.commands().Get(numberKey(number))
 	if err != nil || !found {
-		return err
+		return false, err
 	}
-	return q.finish(queued{number, c}, Outcome{Number: number, State: Expired})
+	return true, q.finish(queued{number, c}, Outcome{Number: number, State: s})
 }

@@ -43,6 +43,9 @@ type command struct {
 // size returns the size of a command in bytes.
 func (c command) size() int { return len(c.Message.Data) + len(c.Key) + len(c.Replace) }
 
+// keptSize returns the size of a dead letter in bytes.
+func (c command) keptSize() int { return keptOverhead + c.size() }
+
 // maxSize is the maximum size of a command. It leaves room for the rest of its
 // record, which grows when the command becomes a dead letter.
 const maxSize = 2<<20 - 128

@@ -19,6 +19,7 @@ type totals struct {
 	Waiting int    `json:"n,omitempty"`    // waiting commands
 	Bytes   int    `json:"b,omitempty"`    // of these commands
 	Kept    int    `json:"kept,omitempty"` // bytes of outcomes and dead letters
+	Dead    int    `json:"d,omitempty"`    // dead letters
 	Alarm   int64  `json:"a,omitempty"`    // the time of the alarm, in Unix milliseconds; 0: none
 }
 

@@ -29,6 +29,16 @@ var (
 		return s.object.Commands.OnAlarm(ctx, dog.Alarm{Name: outbox.Alarm})
 	}}
 
+	// The command ends, which its asker is told.
+	queueCancel = wayOut{by: inObject, before: withAsker, send: second(func(s *stage, _ context.Context) (any, error) {
+		return s.object.Commands.Cancel(1)
+	})}
+
+	queueRequeue = wayOut{by: inObject, before: withLetter, send: func(s *stage, _ context.Context) error {
+		_, _, err := s.object.Commands.Requeue(1)
+		return err
+	}}
+
 	queueAsk = wayOut{by: inObject, before: withDevice, send: second(func(s *stage, ctx context.Context) (any, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		s.t.Cleanup(cancel) // the device does not reply
@@ -52,6 +62,28 @@ func withDevice(s *stage) {
 	require.False(s.t, s.observed())
 }
 
+// withLetter connects a device that leaves a command until it is a dead letter.
+func withLetter(s *stage) {
+	withDevice(s)
+	putting, cancel := context.WithCancel(context.Background())
+	s.t.Cleanup(cancel)
+	go func() {
+		_ = dog.CallErr(putting, s.objects.Named("speaker"), (*stageObject).Run,
+			func(context.Context, actor) error {
+				_, err := s.object.Commands.Put("w")
+				return err
+			})
+	}()
+	synctest.Wait()
+	for range 10 {
+		s.engine.Flush()
+		time.Sleep(30 * time.Second)
+	}
+	s.engine.Flush()
+	s.device.Received()
+	require.False(s.t, s.observed())
+}
+
 // withAsker asks a device that is away, for a time that has passed.
 func withAsker(s *stage) {
 	asking, cancel := context.WithCancel(context.Background())
@@ -64,7 +96,7 @@ func withAsker(s *stage) {
 				)
 				return err
 			})
-		if errors.Is(err, outbox.ErrExpired) {
+		if errors.Is(err, outbox.ErrExpired) || errors.Is(err, outbox.ErrCanceled) {
 			_ = s.reach()
 		}
 	}()

@@ -28,7 +28,7 @@ type wayOut struct {
 // outputs are the ways out of handlers of all kinds.
 var outputs = map[string]wayOut{
 	"outbox.Queue.Put": queuePut, "outbox.Queue.Attach": queueAttach, "outbox.Queue.OnAlarm": queueOnAlarm,
-	"outbox.Ask": queueAsk,
+	"outbox.Queue.Cancel": queueCancel, "outbox.Queue.Requeue": queueRequeue, "outbox.Ask": queueAsk,
 
 	"Socket.Send": {by: inReplica, send: func(s *stage, _ context.Context) error {
 		return s.socket.Send("w")
@@ -289,6 +289,7 @@ var silent = map[string][]string{
 	"it stores, which others see when it is durable": {
 		"Alarms.Delete", "Alarms.Set", "Alarms.SetNamed", "SQL.Exec", "Storage.Delete", "Storage.DeleteAll",
 		"Storage.Put", "Storage.PutMany", "Map.Delete", "Map.Put", "Map.Update", "Put", "Update",
+		"outbox.Queue.Discard",
 	},
 	"it runs a function in place": {
 		"BlockConcurrencyWhile",

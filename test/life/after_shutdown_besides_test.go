@@ -36,12 +36,15 @@ var besidesAfterShutdown = map[string]struct {
 	"outbox.Queue.Bind": {dog.ErrShutdown, func(r *remains) error {
 		return r.queue.Bind(&r.object.Object, outbox.Policy{})
 	}},
-	"outbox.Queue.Dead": {dog.ErrOutsideTurn, func(r *remains) error { return last(r.queue.Dead()) }},
+	"outbox.Queue.Cancel":  {dog.ErrOutsideTurn, func(r *remains) error { return only(r.queue.Cancel(1)) }},
+	"outbox.Queue.Dead":    {dog.ErrOutsideTurn, func(r *remains) error { return last(r.queue.Dead()) }},
+	"outbox.Queue.Discard": {dog.ErrOutsideTurn, func(r *remains) error { return only(r.queue.Discard(1)) }},
 	"outbox.Queue.OnAlarm": {dog.ErrOutsideTurn, func(r *remains) error {
 		return r.queue.OnAlarm(r.ctx, dog.Alarm{Name: outbox.Alarm})
 	}},
 	"outbox.Queue.Outcome": {dog.ErrOutsideTurn, func(r *remains) error { return only2(r.queue.Outcome("k")) }},
 	"outbox.Queue.Put":     {dog.ErrOutsideTurn, func(r *remains) error { return only(r.queue.Put("x")) }},
+	"outbox.Queue.Requeue": {dog.ErrOutsideTurn, func(r *remains) error { return only2(r.queue.Requeue(1)) }},
 	"outbox.Queue.Status":  {dog.ErrOutsideTurn, func(r *remains) error { return only(r.queue.Status()) }},
 	"outbox.Queue.Waiting": {dog.ErrOutsideTurn, func(r *remains) error { return last(r.queue.Waiting()) }},
 	"outbox.Ask": {dog.ErrOutsideTurn, func(r *remains) error {

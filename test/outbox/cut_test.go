@@ -16,7 +16,7 @@ import (
 
 // cutPlan has everything in it that a queue stores: puts, deliveries, replies,
 // failures, a replacement before and after the delivery, an expiry before and
-// after it, a dead letter, and questions.
+// after it, a dead letter, a command that is canceled, and questions.
 var cutPlan = []step{
 	{stepPut, 0}, {stepAsk, 0}, {stepDial, 0}, {stepWork, doReply}, // done
 	{stepReplace, 0}, {stepReplace, 0}, {stepWork, doNoReply}, {stepVanish, 0}, // replaced, and sent again
@@ -24,7 +24,8 @@ var cutPlan = []step{
 	{stepUrgent, 4}, {stepReplace, 0}, {stepReplace, 0}, {stepSleep, 10}, {stepWork, doReply}, // expired
 	{stepUrgent, 4}, {stepVanish, 1}, {stepSleep, 10}, {stepPut, 0}, {stepAsk, 8}, {stepDial, 0}, // expired while away
 	{stepSleep, 30}, {stepSleep, 30}, {stepSleep, 30}, {stepWork, doIgnore}, // dead
-	{stepPut, 0}, {stepWork, doRetry}, {stepSleep, 5}, {stepWork, doReply}, {stepRepeat, 0},
+	{stepPut, 0}, {stepWork, doRetry}, {stepSleep, 5}, {stepWork, doReply}, {stepAsk, 9},
+	{stepPut, 0}, {stepCancel, 11}, {stepPut, 0}, {stepWork, doReply}, // canceled
 }
 
 // The power is cut at each change of the disk in turn. What a sender was
@@ -43,7 +44,7 @@ func TestQueue_PowerCutAtEveryChange(t *testing.T) {
 					states[o.State] = true
 				}
 			})
-			require.Len(t, states, 5, "the plan has all outcomes")
+			require.Len(t, states, 6, "the plan has all outcomes")
 			lost := 0
 			for n := range changes {
 				synctest.Test(t, func(t *testing.T) {

@@ -30,6 +30,7 @@ const (
 	stepDial
 	stepVanish
 	stepStorm
+	stepCancel
 	stepSleep
 	stepClock
 	stepCrash
@@ -73,6 +74,7 @@ type world struct {
 	put    int
 	urgent map[string]bool
 	named  map[string]bool // commands that replace others
+	ends   map[string]bool // commands that are canceled, if they still wait
 	ended  map[string]outbox.Outcome
 	asked  map[string]<-chan answer
 }
@@ -199,8 +201,8 @@ func (w *world) do(s step) {
 		w.add()
 	case stepReplace:
 		before := w.put
-		if w.add(outbox.Replace("state")); w.put > before {
-			w.named[body(w.put)] = true
+		if w.add(outbox.Replace("state")); w.put > before || w.cut { // a cut may leave what was not confirmed
+			w.named[body(before+1)] = true
 		}
 	case stepUrgent:
 		before := w.put
@@ -250,6 +252,13 @@ func (w *world) do(s step) {
 		for range 8 {
 			w.dial().vanish()
 		}
+	case stepCancel:
+		if w.put > 0 {
+			n := 1 + s.n%w.put
+			w.ends[body(n)] = true
+			_, err := dog.Call(w.t.Context(), w.s.devices.Named("d"), (*Device).Cancel, key(n))
+			require.True(w.t, err == nil || w.cut)
+		}
 	case stepSleep:
 		time.Sleep(time.Duration(s.n%40) * time.Second)
 	case stepClock:
@@ -289,7 +298,7 @@ func (w *world) check() {
 	w.look()
 	dead := w.s.dead()
 	newest := 0
-	for n := 1; n <= w.put; n++ {
+	for n := 1; n <= w.put+1; n++ {
 		if w.named[body(n)] {
 			newest = n
 		}
@@ -307,6 +316,8 @@ func (w *world) check() {
 			require.True(w.t, w.urgent[text], text)
 		case outbox.Dead:
 			require.Contains(w.t, dead, text)
+		case outbox.Canceled:
+			require.True(w.t, w.ends[text], text)
 		case outbox.Replaced:
 			require.True(w.t, w.named[text], text)
 			require.NotEqual(w.t, newest, n)
@@ -363,7 +374,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, said: map[int]string{}, effects: map[string]int{}, failed: map[string]bool{},
 		urgent: map[string]bool{}, named: map[string]bool{}, ended: map[string]outbox.Outcome{},
-		asked: map[string]<-chan answer{},
+		ends: map[string]bool{}, asked: map[string]<-chan answer{},
 	}
 }
 

@@ -26,9 +26,12 @@ const (
 	partAll  // put with each option
 	partMany // put up to 90 commands
 	partStatus
-	partDelete // everything, seldom
-	partFail   // the handler, seldom
-	partNest   // in a transaction
+	partCancel
+	partRequeue // the first dead letter
+	partDiscard // the first dead letter
+	partDelete  // everything, seldom
+	partFail    // the handler, seldom
+	partNest    // in a transaction
 	partKinds
 )
 
@@ -177,6 +180,17 @@ func (u *undoer) run(d *Device, parts []part) error {
 			status, err := d.Commands.Status()
 			require.NoError(u.t, err)
 			require.Equal(u.t, u.last, status.Last)
+		case partCancel:
+			_, err := d.Commands.Cancel(uint64(p.n) % (u.last + 1))
+			require.NoError(u.t, err)
+		case partRequeue:
+			u.requeue(d)
+		case partDiscard:
+			if number := u.dead(d); number > 0 {
+				found, err := d.Commands.Discard(number)
+				require.NoError(u.t, err)
+				require.True(u.t, found)
+			}
 		case partDelete:
 			if p.n%4 == 0 {
 				require.NoError(u.t, d.Storage().DeleteAll())
@@ -216,6 +230,32 @@ func (u *undoer) put(d *Device, n int, options ...outbox.Option) {
 	require.NotEmpty(u.t, options)
 }
 
+// requeue queues the first dead letter again, if there is one and room for it.
+func (u *undoer) requeue(d *Device) {
+	number := u.dead(d)
+	if number == 0 {
+		return
+	}
+	o, found, err := d.Commands.Requeue(number)
+	if errors.Is(err, outbox.ErrFull) || errors.Is(err, outbox.ErrReplaced) {
+		require.Equal(u.t, number, u.dead(d))
+		return
+	}
+	require.NoError(u.t, err)
+	require.True(u.t, found)
+	u.last++
+	require.Equal(u.t, outbox.Outcome{Number: u.last, State: outbox.Waiting}, o)
+}
+
+// dead returns the number of the first dead letter, 0 if there is none.
+func (u *undoer) dead(d *Device) uint64 {
+	for c, err := range d.Commands.Dead() {
+		require.NoError(u.t, err)
+		return c.Number
+	}
+	return 0
+}
+
 // check compares what the queue knows with what is stored.
 func (u *undoer) check() {
 	u.s.with(func(_ context.Context, d *Device) error {
@@ -246,6 +286,7 @@ func (u *undoer) stored(d *Device) (s outbox.Status, first time.Time) {
 	}
 	for c, err := range d.Commands.Dead() {
 		require.NoError(u.t, err)
+		s.Dead++
 		s.KeptBytes += 64 + len(c.Body.Data) + len(c.Key) + len(c.Replace)
 	}
 	for e, err := range d.Storage().List(dog.ListOptions{Prefix: "outbox/k/"}) {

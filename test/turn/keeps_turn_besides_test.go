@@ -15,8 +15,10 @@ var besides = map[string]subject{
 	"outbox.Queue": {object, map[string]any{
 		"Attach":    try(func(b *trial) { b.note(b.queue.Attach(b.spare)) }),
 		"Bind":      try(func(b *trial) { b.note(b.queue.Bind(&b.o.Object, outbox.Policy{})) }),
+		"Cancel":    try(func(b *trial) { _, err := b.queue.Cancel(1); b.note(err) }),
 		"Connected": try(func(b *trial) { b.queue.Connected() }),
 		"Dead":      try(func(b *trial) { drain2(b.queue.Dead()) }),
+		"Discard":   try(func(b *trial) { _, err := b.queue.Discard(1); b.note(err) }),
 		"OnAlarm": tryInContext(func(b *trial) {
 			b.put(outbox.TTL(time.Millisecond))
 			b.note(b.queue.OnAlarm(b.ctx, dog.Alarm{Name: outbox.Alarm}))
@@ -27,6 +29,7 @@ var besides = map[string]subject{
 			b.note(err)
 		}),
 		"Put":     try(func(b *trial) { b.put() }),
+		"Requeue": try(func(b *trial) { _, _, err := b.queue.Requeue(1); b.note(err) }),
 		"Status":  try(func(b *trial) { _, err := b.queue.Status(); b.note(err) }),
 		"Waiting": try(func(b *trial) { drain2(b.queue.Waiting()) }),
 	}},
