@@ -3,7 +3,9 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,5 +261,46 @@ func TestQueue_IdleDevicesHaveNoAlarm(t *testing.T) {
 		d.Close(1000, "")
 		time.Sleep(time.Hour)
 		require.Empty(t, slices.Collect(s.devices.Objects()))
+	})
+}
+
+// A fleet whose commands are done has no alarms, but one for each outcome that
+// is kept.
+func TestQueue_IdleFleetHasNoAlarms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const devices = 1000
+		s := open(t, setup{})
+		ends := make([]*dogtest.Client, devices)
+		for i := range ends {
+			device := strconv.Itoa(i)
+			options := []outbox.Option{outbox.Key("k")}[:i%2] // of each second device
+			_, err := dog.Call(t.Context(), s.devices.Named(device), (*Device).Put, command{"a", options})
+			require.NoError(t, err)
+			ends[i] = s.server.DialWith("/?u=dev&d="+device, dogtest.DialOptions{Subprotocols: []string{"dog.v1"}})
+			ends[i].Send("y")
+		}
+		due := func() (n int) {
+			for i := range devices {
+				n += s.alarmsOf(strconv.Itoa(i))
+			}
+			return n
+		}
+		synctest.Wait()
+		require.Equal(t, devices, due())
+		for _, end := range ends {
+			for _, f := range framesOf(t, end.Received()) {
+				end.Send(fmt.Sprintf("r%d %s done\n", f.number, f.epoch))
+			}
+		}
+		synctest.Wait()
+		require.Equal(t, devices/2, due())
+		for _, end := range ends { // whose pings would take most of the test's time
+			end.Vanish()
+		}
+		time.Sleep(26 * time.Hour)
+		require.Zero(t, due())
+		before := s.rt.Stats().Alarms.Runs
+		time.Sleep(26 * time.Hour)
+		require.Equal(t, before, s.rt.Stats().Alarms.Runs)
 	})
 }

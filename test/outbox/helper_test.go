@@ -173,10 +173,13 @@ func (s *site) kept() (n int) {
 	return n
 }
 
-// alarms returns how many alarms the device's object has.
-func (s *site) alarms() (n int) {
+// alarms returns how many alarms the object of the device "d" has.
+func (s *site) alarms() int { return s.alarmsOf("d") }
+
+// alarmsOf returns how many alarms the object of a device has.
+func (s *site) alarmsOf(device string) (n int) {
 	s.t.Helper()
-	s.with(func(_ context.Context, d *Device) error {
+	count := func(_ context.Context, d *Device) error {
 		for _, err := range d.Storage().Alarms().All() {
 			if err != nil {
 				return err
@@ -184,7 +187,8 @@ func (s *site) alarms() (n int) {
 			n++
 		}
 		return nil
-	})
+	}
+	require.NoError(s.t, dog.CallErr(s.t.Context(), s.devices.Named(device), (*Device).With, count))
 	return n
 }
 
