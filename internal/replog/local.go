@@ -28,7 +28,9 @@ type local struct {
 
 func newLocal(engine store.Engine, prefix []byte) local {
 	under := func(space byte) []byte { return append(bytes.Clone(prefix), space) }
-	return local{engine: engine, prefix: slices.Clip(under(spaceData)), end: under(spaceData + 1), note: under(spaceNote)}
+	return local{
+		engine: engine, prefix: slices.Clip(under(spaceData)), end: under(spaceData + 1), note: under(spaceNote),
+	}
 }
 
 // key returns the key in the engine.

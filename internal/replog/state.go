@@ -109,15 +109,15 @@ func (s *State) Claim(ctx context.Context, log Log, id []byte, options Options) 
 		return nil, fmt.Errorf("%w: it ends with %d, not with %d", ErrConflict, end, s.seq+s.part)
 	}
 	r := record{kind: kindClaim, epoch: s.epoch + 1, payload: id}
-	seq, result := end+1, make(chan error, 1)
-	log.Append(MarkOf(end, last), r.encode(), func(err error) { result <- err })
+	seq, answered := end+1, make(chan struct{}, 1)
+	log.Append(MarkOf(end, last), r.encode(), func(error) { answered <- struct{}{} })
 	timer := time.NewTimer(answerAfter)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-timer.C:
-	case <-result: // also a refusal may be of a second copy
+	case <-answered: // whatever the answer is: the log knows better
 	}
 	if err := s.Follow(ctx, log); err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ var zeros = []any{
 	new(dog.MigrationError), new(dog.Namespace[fixture.Object]), new(dog.Object), new(dog.ObjectEntry),
 	new(dog.ObjectInfo),
 	new(dog.ObjectListOptions), new(dog.ObjectOptions[fixture.Object]), new(dog.Options), new(dog.Order),
-	new(dog.PanicError), new(dog.Position), new(dog.Presence), new(dog.PresenceChange),
+	new(dog.PanicError), new(dog.Position), new(dog.Presence), new(dog.PresenceChange), new(dog.RefusalReason),
 	new(dog.RegistrationError), new(dog.Replica), new(dog.ReplicaOptions[fixture.Room]), new(dog.ReplicaStats),
 	new(dog.Replicas[fixture.Room]), new(dog.Reply), new(dog.ResetError), new(dog.Resume), new(dog.Row),
 	new(dog.Runtime), new(dog.SQL),

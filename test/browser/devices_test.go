@@ -104,7 +104,8 @@ func TestDevices_Operator(t *testing.T) {
 	page.Run(`document.querySelector("#one [value=command]").click()`)
 	page.Wait("its name in the form", `document.querySelector("#form").To.value === "north-0004"`)
 	page.Run(`document.querySelector("#form").requestSubmit()`)
-	page.Wait("its answer", `document.querySelector("#rollout").textContent.startsWith("version to north-0004: done, 1 ")`)
+	page.Wait("its answer",
+		`document.querySelector("#rollout").textContent.startsWith("version to north-0004: done, 1 ")`)
 
 	page.Run(`const f = document.querySelector("#form");
 		f.Command.value = "explode"; f.To.value = "*"; f.Rate.value = 1; f.Abort.value = 100; f.requestSubmit()`)
@@ -119,7 +120,8 @@ func TestDevices_Operator(t *testing.T) {
 	page.Run(`document.querySelector("#failures").click()`)
 	page.Wait("who has failed", `document.querySelectorAll("#rows tr").length > 0 &&
 		document.querySelector("#rows tr").cells[5].textContent.startsWith("failed: ") &&
-		document.querySelector("#rollout").textContent.includes(document.querySelectorAll("#rows tr").length + " failed")`)
+		document.querySelector("#rollout").textContent.includes(
+			document.querySelectorAll("#rows tr").length + " failed")`)
 
 	end()
 	page.Wait("that they have gone", `document.querySelector("#online").textContent === "0"`)

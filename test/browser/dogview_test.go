@@ -253,7 +253,8 @@ func TestDogview_Groups(t *testing.T) {
 	really(page, `document.querySelector("tbody button")`, "drain")
 	page.Wait("that it drains", `document.querySelector("tbody tr").textContent.includes("draining")`)
 	really(page, `document.querySelector("main p button")`, "drain all")
-	page.Wait("that all drain", `[...document.querySelectorAll("tbody tr")].every((r) => r.textContent.includes("draining"))`)
+	page.Wait("that all drain",
+		`[...document.querySelectorAll("tbody tr")].every((r) => r.textContent.includes("draining"))`)
 }
 
 func TestDogview_Object(t *testing.T) {
