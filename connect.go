@@ -168,11 +168,14 @@ func (ns *namespace) refused(log *slog.Logger, err error) {
 
 // refuse answers a request with an error, and counts that. An overload is
 // logged, because the program can do something about it.
-func (ns *namespace) refuse(w http.ResponseWriter, err error) {
+func (ns *namespace) refuse(w http.ResponseWriter, err error) { ns.refuseFor(w, err, reasonFor(err)) }
+
+// refuseFor is refuse for an error that does not have its reason any more.
+func (ns *namespace) refuseFor(w http.ResponseWriter, err error, reason RefusalReason) {
 	if errors.Is(err, ErrOverloaded) {
 		ns.rt.refusals.Warn(ns.rt.opts.Logger, ns.Name, overloaded, err, "namespace", ns.Name)
 	}
-	ns.countRefusal(HTTPStatus(err), reasonFor(err))
+	ns.countRefusal(HTTPStatus(err), reason)
 	WriteError(w, err)
 }
 

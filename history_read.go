@@ -274,6 +274,9 @@ func (h History) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if h.to != nil && HTTPStatus(err) == http.StatusInternalServerError {
 		h.to.runtime().opts.Logger.Error("a history cannot be read", "namespace", h.to.namespace().Name, "error", err)
 	}
+	if h.to != nil {
+		h.to.namespace().countRefusal(HTTPStatus(err), reasonFor(err))
+	}
 	WriteError(w, err)
 }
 

@@ -180,10 +180,11 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	})
 	rethrow(guard, a)
 	if err != nil {
+		reason := reasonFor(err) // before the client gets another error
 		if isSame(err, refused) {
 			err = a.turnedAway(err)
 		}
-		a.ns.refuse(w, err)
+		a.ns.refuseFor(w, err, reason)
 		return
 	}
 	if !a.ns.replicas.upgrades(w, r, a.log) {

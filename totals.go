@@ -14,6 +14,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/tally"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // Totals has the counts of a runtime by type, and the state of its types and
@@ -87,7 +88,8 @@ type TypeTotals struct {
 // A RefusalReason is why a request was answered with an error.
 type RefusalReason string
 
-// The reasons for refusals. If several apply, the first one counts.
+// The reasons for refusals. A panic is RefusedFailed. Otherwise, if several
+// apply, the first one counts.
 const (
 	RefusedUnauthorized RefusalReason = "unauthorized" // by the program: a StatusError with 401 or 403
 	RefusedProgram      RefusalReason = "program"      // by the program: a StatusError with another status
@@ -98,9 +100,9 @@ const (
 	RefusedStore        RefusalReason = "store"        // ErrStoreFull, ErrStoreStalled or ErrStoreFailed
 	RefusedName         RefusalReason = "name"         // ErrInvalidName or ErrForeignID: of an object, or a uid
 	RefusedOrigin       RefusalReason = "origin"       // a WebSocket from a page of another origin
-	RefusedRequest      RefusalReason = "request"      // one that the type does not serve, or whose body is cut off
-	RefusedCanceled     RefusalReason = "canceled"     // its context ended first: the client has gone
-	RefusedFailed       RefusalReason = "failed"       // any other error, such as a panic or a reset
+	RefusedRequest      RefusalReason = "request"      // malformed, too big, cut off, or not served by the type
+	RefusedCanceled     RefusalReason = "canceled"     // its context was canceled: the client has gone
+	RefusedFailed       RefusalReason = "failed"       // any other error, such as a reset or a timeout
 )
 
 // refusals maps errors to reasons.
@@ -119,14 +121,17 @@ var refusals = []struct {
 	{ErrStoreFailed, RefusedStore},
 	{ErrInvalidName, RefusedName},
 	{ErrForeignID, RefusedName},
+	{ErrTooBig, RefusedRequest},
 	{context.Canceled, RefusedCanceled},
-	{context.DeadlineExceeded, RefusedCanceled},
 }
 
 // reasonFor returns the reason for a refusal with an error.
 func reasonFor(err error) RefusalReason {
 	if _, panicked := errors.AsType[*PanicError](err); panicked {
 		return RefusedFailed
+	}
+	if _, malformed := errors.AsType[*wire.RequestError](err); malformed {
+		return RefusedRequest
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
 		if s != nil && (s.Status == http.StatusUnauthorized || s.Status == http.StatusForbidden) {
@@ -135,8 +140,11 @@ func reasonFor(err error) RefusalReason {
 		return RefusedProgram
 	}
 	if h, ok := errors.AsType[*conn.HandshakeError](err); ok {
-		if h.Status == http.StatusForbidden {
+		switch {
+		case h.Status == http.StatusForbidden:
 			return RefusedOrigin
+		case h.Status == 0 || h.Status >= http.StatusInternalServerError:
+			return RefusedFailed
 		}
 		return RefusedRequest
 	}

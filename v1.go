@@ -57,7 +57,7 @@ func newV1Client(r *v1Request) *v1Client { return &v1Client{asked: r.Asked, gap:
 func v1Of(r *http.Request) (*v1Request, error) {
 	asks, err := wire.ParseRequest(r)
 	if malformed, ok := errors.AsType[*wire.RequestError](err); ok {
-		return nil, &StatusError{Status: http.StatusBadRequest, Text: malformed.Text, Err: malformed.Err}
+		return nil, &StatusError{Status: http.StatusBadRequest, Text: malformed.Text, Err: malformed}
 	}
 	if asks == nil || err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/http"
 	"slices"
@@ -242,6 +243,9 @@ func (v *View) failed(ctx context.Context, r *http.Request) (page listing[failed
 			alarms, next, err := ns.FailedAlarms(looks, e.ID, from, pageSize-len(page.Items))
 			for _, a := range alarms {
 				page.Items = append(page.Items, shownAlarm(ctx, e, a))
+			}
+			if errors.Is(err, dog.ErrShutdown) {
+				return page, err
 			}
 			if err != nil { // the others are shown all the same
 				v.options.Logger.Error("dogview cannot read the alarms of an object", "id", e.ID, "error", err)

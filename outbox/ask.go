@@ -79,6 +79,10 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 	if err := hook.MayWait(ctx, q.object); err != nil { // what is queued may be undone, and its number given again
 		return Outcome{}, err
 	}
+	stopping := dog.Stopping(ctx)
+	if all.key == "" && isClosed(stopping) { // nothing could withdraw it, and its sender would send it again
+		return Outcome{}, dog.ErrShutdown
+	}
 	if deadline, ok := ctx.Deadline(); ok && all.key == "" {
 		left := min(max(time.Until(deadline), time.Millisecond), MaxTTL)
 		all.ttl = min(left, cmp.Or(all.ttl, left))
@@ -92,7 +96,7 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 		if n.epoch, err = q.epoch(); err != nil {
 			return Outcome{}, err
 		}
-		if o, err = q.await(ctx, n); err != nil {
+		if o, err = q.await(ctx, n, stopping); err != nil {
 			if queued && all.key == "" {
 				q.withdraw(n)
 			}
@@ -103,19 +107,25 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 }
 
 // await waits for the outcome of a command.
-func (q *Queue) await(ctx context.Context, n name) (o Outcome, err error) {
+func (q *Queue) await(ctx context.Context, n name, stopping <-chan struct{}) (o Outcome, err error) {
 	a := &asker{told: make(chan told, 1)}
 	q.askers[n] = append(q.askers[n], a)
-	stopping := dog.Stopping(ctx)
-	err = dog.Await(ctx, func() error {
+	err = dog.Await(ctx, func() (failed error) {
 		select {
 		case t := <-a.told:
 			o = t.outcome
 			return t.err
 		case <-stopping: // no reply can come any more
-			return dog.ErrShutdown
+			failed = dog.ErrShutdown
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			failed = context.Cause(ctx)
+		}
+		select { // it came in time
+		case t := <-a.told:
+			o = t.outcome
+			return t.err
+		default:
+			return failed
 		}
 	})
 	if _, lost := q.totals(); errors.Is(lost, dog.ErrReset) || errors.Is(lost, dog.ErrOutsideTurn) {
@@ -126,6 +136,15 @@ func (q *Queue) await(ctx context.Context, n name) (o Outcome, err error) {
 		delete(q.askers, n)
 	}
 	return o, err
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // withdraw removes a command whose asker has gone. It does so in an event of

@@ -20,7 +20,8 @@ func (q *Queue) Cancel(number uint64) (found bool, err error) {
 // Requeue queues a dead letter again, and reports whether there was a dead
 // letter with this number. The command gets a new number and goes to the end of
 // the queue, where it waits for Policy.TTL. It keeps its [Key], which then has
-// the new outcome instead of [Dead], and its [Replace]. To change anything, put
+// the new outcome instead of [Dead], unless a newer command has that key. It
+// also keeps its [Replace]. To change anything, put
 // the Body of the [Command] and discard the dead letter.
 //
 // The errors are those of [Queue.Put], and [ErrReplaced] if a newer command

@@ -60,6 +60,7 @@ func (f *Fleet) start(r Rollout) error {
 	}
 	r = Rollout{ID: uuid.NewString(), Command: r.Command, To: r.To, Rate: r.Rate, Abort: r.Abort, State: "running"}
 	var next []target
+	var rows []Row
 	for seen, err := range f.seen().List(dog.ListOptions{}) {
 		if err != nil {
 			return err
@@ -70,13 +71,14 @@ func (f *Fleet) start(r Rollout) error {
 				return err
 			}
 			next = append(next, target{device: seen.Key})
+			rows = append(rows, f.shown(row))
 		}
 	}
 	if len(next) == 0 {
 		return refusal(fmt.Sprintf("there is no device %.80q", r.To))
 	}
 	r.Left = len(next)
-	if err := f.save(r); err != nil {
+	if err := f.save(r, rows...); err != nil {
 		return err
 	}
 	f.next = next
@@ -86,7 +88,8 @@ func (f *Fleet) start(r Rollout) error {
 }
 
 // end ends a rollout for the devices that have no order. The others still carry
-// it out, within a minute: a command cannot be withdrawn.
+// it out, within a minute: outbox.Queue.Cancel could stop only those that are
+// away.
 func (f *Fleet) end(r Rollout, state string, rows ...Row) error {
 	ordered := slices.DeleteFunc(slices.Clone(f.next), func(t target) bool { return !t.ordered })
 	r.State, r.Spared = state, len(f.next)-len(ordered)
@@ -147,7 +150,10 @@ func (f *Fleet) order(ctx context.Context, device string, r Rollout) error {
 	if errors.Is(failed, dog.ErrShutdown) || ctx.Err() != nil {
 		return nil // it is given again after the next start
 	}
-	err := f.count(device, r.ID, answer, failed)
+	err := failed
+	if !errors.Is(failed, dog.ErrReset) {
+		err = f.count(device, r.ID, answer, failed)
+	}
 	if err != nil {
 		f.next = append(f.next, target{device, true})
 	}
@@ -161,17 +167,18 @@ func (f *Fleet) count(device, order, answer string, failed error) error {
 		return err
 	}
 	row, _, err := f.seen().Get(device)
-	if err != nil || r.ID != order || !r.waitsFor(row) {
+	if err != nil || row.Order != order || row.State == "done" || row.State == "failed" {
 		return err
 	}
-	r.Left--
-	if failed == nil {
-		r.Done++
-		row.State = "done"
-	} else {
-		r.Failed++
-		row.State, answer = "failed", failed.Error()
+	state, number := "done", &r.Done
+	if failed != nil {
+		state, number, answer = "failed", &r.Failed, failed.Error()
 	}
+	if r.ID == order { // otherwise a later rollout has taken its place
+		r.Left--
+		*number++
+	}
+	row.State = state
 	row.Answer = fmt.Sprintf("%.200s", answer)
 	if err := f.seen().Put(device, row); err != nil {
 		return err

@@ -141,6 +141,30 @@ func TestRollout_CountsWhatIsUnderWayWhenItIsStopped(t *testing.T) {
 	})
 }
 
+// An order of a rollout that was stopped ends in its row, although another
+// rollout has begun.
+func TestRollout_ShowsTheEndOfEarlierOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSiteOf(t, 40, 0)
+		s.roll(Rollout{Command: "version", To: "north-0000*", Rate: 4, Abort: 101})
+		time.Sleep(1500 * time.Millisecond)
+		s.page.Send(action{Do: "stop"})
+		earlier := s.ends()
+		require.Equal(t, 4, earlier.Left)
+		s.roll(Rollout{Command: "version", To: "north-0001*", Rate: 1000, Abort: 101})
+		time.Sleep(2 * time.Minute)
+		v := s.fresh()
+		require.Equal(t, 10, v.Rollout.Failed)
+		failed := 0
+		for _, row := range v.Rows {
+			if row.Order == earlier.ID && row.State == "failed" {
+				failed++
+			}
+		}
+		require.Equal(t, 4, failed)
+	})
+}
+
 func TestRollout_IsNotThatOfAnEarlierOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 40)

@@ -41,6 +41,8 @@ type Gate struct {
 	active    atomic.Bool
 	leased    bool // fixed
 	renewing  bool // guarded by mu: a call of OnLive has not been answered
+	revoked   bool // guarded by mu: there will be no lease any more
+	announced bool // guarded by mu: lost has been called for that
 	writing   bool // guarded by mu: a transaction is open
 	releasing bool // guarded by mu: a goroutine is calling released entries
 
@@ -184,7 +186,7 @@ func (g *Gate) openLocked() bool {
 	if g.writing || g.releasing || g.paused > 0 || g.shut != nil || g.head < len(g.held) {
 		return false
 	}
-	if g.last > g.commits.Durable() || !g.live() {
+	if g.last > g.commits.Durable() || g.revoked || !g.live() {
 		return false
 	}
 	g.active.Store(false)
@@ -322,7 +324,7 @@ func (g *Gate) Recover() {
 		return
 	}
 	for i := g.head; i < len(g.held); i++ {
-		if e := &g.held[i]; e.commit > g.commits.Durable() || !g.live() {
+		if e := &g.held[i]; e.commit > g.commits.Durable() {
 			e.commit, e.undone = 0, g.failed
 		}
 	}

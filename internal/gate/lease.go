@@ -1,5 +1,7 @@
 package gate
 
+import "errors"
+
 // A Lease is implemented by [Commits] of which another node may become the
 // owner. What an owner says that was replaced without its knowledge is stale,
 // although it does not wait for the disk.
@@ -8,9 +10,13 @@ type Lease interface {
 	Live() bool
 
 	// OnLive calls notify once: with nil when Live has become true, or with the
-	// reason why it will not. notify must not block.
+	// reason why it will not any more. notify must not block.
 	OnLive(notify func(error))
 }
+
+// ErrTakenOver is the argument of send functions, and of the function for
+// losses, if the lease is lost for good. [Gate.Recover] does not change that.
+var ErrTakenOver = errors.New("another node has taken the object over")
 
 // live reports whether the lease allows output.
 func (g *Gate) live() bool { return !g.leased || g.commits.(Lease).Live() }
@@ -19,6 +25,7 @@ func (g *Gate) live() bool { return !g.leased || g.commits.(Lease).Live() }
 func (g *Gate) renewed(lost error) {
 	g.mu.Lock()
 	g.renewing = false
+	g.revoked = g.revoked || lost != nil
 	g.mu.Unlock()
-	g.release(lost)
+	g.release(nil)
 }

@@ -99,10 +99,51 @@ func TestLease_RevokedLosesOutput(t *testing.T) {
 	e.send(g, 3)
 	l.settle(errLost)
 	require.Equal(t, []int{1, 2}, e.dropped)
-	require.Equal(t, []error{errLost}, lost)
+	require.Equal(t, []error{gate.ErrTakenOver}, lost)
 	g.Shut(errLost)
 	require.Equal(t, []int{1, 2, 3}, e.dropped)
+
+	g.Recover()
+	e.send(g, 4)
+	require.Equal(t, []int{1, 2, 3, 4}, e.dropped, "a reset does not bring it back")
+	require.Len(t, lost, 1)
+	require.False(t, g.Open())
 	require.Empty(t, e.sent)
+}
+
+// What is durable is not lost because later commits are, and what has been
+// undone needs no lease.
+func TestLease_IsLostApartFromCommits(t *testing.T) {
+	l, e := new(leased), new(recorder)
+	var lost []error
+	g := gate.New(l, func(err error) { lost = append(lost, err) })
+	g.Wrote()
+	e.send(g, 1)
+	l.doubt = true
+	g.Committed(1)
+	l.sync(1)
+	g.Wrote()
+	e.send(g, 2)
+	g.Committed(2)
+	l.fail(errLost)
+	require.Empty(t, lost, "nobody has asked for the second commit yet")
+	g.Wrote()
+	e.send(g, 3)
+	g.Failed(errLost)
+	require.Empty(t, e.sent)
+	require.Empty(t, e.dropped)
+	l.settle(nil)
+	require.Equal(t, []int{1}, e.sent)
+	require.Equal(t, []int{2, 3}, e.dropped)
+	require.Equal(t, []error{errLost}, lost)
+
+	other := gate.New(l, func(error) {})
+	other.Wrote()
+	dropped := new(recorder)
+	dropped.send(other, 1)
+	l.doubt = true
+	other.Failed(errLost)
+	require.Equal(t, []int{1}, dropped.dropped)
 }
 
 func TestLease_WaitWaitsForIt(t *testing.T) {
@@ -121,7 +162,7 @@ func TestLease_WaitWaitsForIt(t *testing.T) {
 		go func() { result <- g.Wait(t.Context()) }()
 		synctest.Wait()
 		l.settle(errLost)
-		require.ErrorIs(t, <-result, errLost)
+		require.ErrorIs(t, <-result, gate.ErrTakenOver)
 
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("over"))

@@ -22,16 +22,12 @@ func (g *Gate) release(lost error) {
 		if e.commit == open {
 			break
 		}
-		err := e.undone
-		durable := e.commit <= g.commits.Durable()
-		if !durable || !g.live() {
-			if g.failed == nil {
-				if !g.askLocked(e.commit, durable) {
-					break
-				}
-				continue
+		err, known := g.outcomeLocked(e)
+		if !known {
+			if !g.askLocked(e.commit) {
+				break
 			}
-			err = g.failed
+			continue
 		}
 		g.held[g.head] = entry{}
 		if g.head++; g.head == len(g.held) {
@@ -42,29 +38,54 @@ func (g *Gate) release(lost error) {
 		g.mu.Lock()
 	}
 	g.releasing = false
+	taken := g.revoked && !g.announced
+	g.announced = g.revoked
 	g.mu.Unlock()
 	if first {
 		g.lost(lost)
+	} else if taken {
+		g.lost(ErrTakenOver)
 	}
+}
+
+// outcomeLocked returns the argument for an entry, if that is known. What has
+// been undone says nothing of the object, so it needs no lease. The caller must
+// hold mu.
+func (g *Gate) outcomeLocked(e entry) (err error, known bool) {
+	switch {
+	case e.commit > g.commits.Durable():
+		return g.failed, g.failed != nil
+	case e.undone != nil:
+		return e.undone, true
+	case g.revoked:
+		return ErrTakenOver, true
+	}
+	return nil, g.live()
 }
 
 // askLocked requests a call for the entry of a commit, and reports false if a
 // request is under way. The caller must hold mu, which it gives up meanwhile.
-func (g *Gate) askLocked(commit uint64, durable bool) bool {
+func (g *Gate) askLocked(commit uint64) bool {
 	switch {
-	case durable && !g.renewing:
-		g.renewing = true
-		g.mu.Unlock()
-		g.commits.(Lease).OnLive(g.renewed)
-	case !durable && g.asked < commit:
+	case commit > g.commits.Durable():
+		if g.asked >= commit {
+			return false
+		}
 		// Request it for the latest commit that an entry waits for, so that one
 		// call serves all of them.
 		commit = g.lastWaitedLocked()
 		g.asked = commit
 		g.mu.Unlock()
 		g.commits.OnDurable(commit, g.release)
-	default:
-		return false
+	case g.leased && !g.live():
+		if g.renewing {
+			return false
+		}
+		g.renewing = true
+		g.mu.Unlock()
+		g.commits.(Lease).OnLive(g.renewed)
+	default: // known by now
+		return true
 	}
 	g.mu.Lock()
 	return true

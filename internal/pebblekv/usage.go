@@ -12,52 +12,68 @@ type meter struct {
 	fs  vfs.FS // fixed
 	dir string // fixed
 
-	mu      sync.Mutex
-	taken   uint64    // guarded by mu
-	until   time.Time // guarded by mu: until then taken is not measured again
-	running bool      // guarded by mu: a measurement is
+	mu    sync.Mutex
+	taken uint64        // guarded by mu
+	until time.Time     // guarded by mu: until then taken is not measured again
+	done  chan struct{} // guarded by mu: closed when the measurement has ended that runs; nil: none does
 }
 
 // meterRest is how long a result is reused, as a multiple of the time that
-// measuring took, so that frequent calls do not keep a processor busy.
-const meterRest = 50
+// measuring took, so that frequent calls do not keep a processor busy. It is
+// bounded for a disk that has not responded for long.
+const (
+	meterRest = 50
+	mostRest  = time.Minute
+)
 
-// meterPatience is how long the caller that begins a measurement waits for it.
+// meterPatience is how long a caller waits for a measurement.
 const meterPatience = 100 * time.Millisecond
 
 // measure returns the disk space used by the files of the directory, in bytes:
-// the last result, if it is recent, or if the disk does not respond. spawn runs
-// a function in a goroutine, or reports that it does not.
+// the last result if it is recent or the disk does not respond, 0 if there is
+// none yet. spawn runs a function in a goroutine, or reports that it does not.
 func (m *meter) measure(spawn func(func()) bool) uint64 {
-	if m.begin() {
-		done := make(chan struct{})
-		if spawn(func() { defer close(done); m.run() }) {
-			select {
-			case <-done:
-			case <-time.After(meterPatience):
-			}
+	done, begun, first := m.begin()
+	if begun && !spawn(m.run) {
+		m.end(m.last(), 0)
+	}
+	if begun || first {
+		select {
+		case <-done:
+		case <-time.After(meterPatience):
 		}
 	}
+	return m.last()
+}
+
+func (m *meter) last() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.taken
 }
 
-// begin reports whether the caller must run a measurement.
-func (m *meter) begin() bool {
+// begin returns the end of the measurement that runs, nil if none does. If
+// begun is set, the caller must run it. If first is set, there is no result
+// yet.
+func (m *meter) begin() (done <-chan struct{}, begun, first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.running || time.Now().Before(m.until) {
-		return false
+	if m.done == nil && !time.Now().Before(m.until) {
+		m.done, begun = make(chan struct{}), true
 	}
-	m.running = true
-	return true
+	return m.done, begun, m.until.IsZero()
 }
 
 func (m *meter) run() {
 	start := time.Now()
 	taken := allocatedIn(m.fs, m.dir, "")
+	m.end(taken, min(meterRest*time.Since(start), mostRest))
+}
+
+func (m *meter) end(taken uint64, rest time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.taken, m.running, m.until = taken, false, time.Now().Add(meterRest*time.Since(start))
+	m.taken, m.until = taken, time.Now().Add(rest)
+	close(m.done)
+	m.done = nil
 }

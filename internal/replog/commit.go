@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,7 +13,10 @@ import (
 
 // Errors of Commit in addition to those of the store. They mean that nothing
 // has been changed.
-var errEmptyKey = errors.New("dog: empty key")
+var (
+	errEmptyKey = errors.New("dog: empty key")
+	errTooLarge = errors.New("dog: too much in one commit")
+)
 
 // A batch is a store.Batch.
 type batch struct {
@@ -29,8 +33,11 @@ func (b *batch) add(c change) {
 	if len(c.key) == 0 && c.act != actDeleteRange {
 		b.err = errEmptyKey
 	}
+	if b.size += c.size(); b.size > b.engine.opts.MaxCommit {
+		b.err, b.changes = errTooLarge, nil
+		return
+	}
 	b.changes = append(b.changes, c)
-	b.size += c.size()
 }
 
 // Set implements store.Batch.
@@ -88,23 +95,32 @@ func (b *batch) Commit() (uint64, error) {
 	return e.commits, nil
 }
 
-// admitLocked waits until a commit of a size may be pending. The caller must
-// hold mu, which it gives up meanwhile.
+// A ticket is a place in the line of commits that wait.
+type ticket struct{ size int }
+
+// admitLocked waits until a commit of a size may be pending. Commits are
+// admitted in the order of their arrival. The caller must hold mu, which it
+// gives up meanwhile.
 func (e *Engine) admitLocked(size int) error {
-	var timer *time.Timer
+	if err := e.refusalLocked(); err != nil || len(e.line) == 0 && e.hasRoomLocked(size) {
+		return err
+	}
+	me := &ticket{size}
+	e.line = append(e.line, me)
+	defer func() {
+		e.line = slices.DeleteFunc(e.line, func(t *ticket) bool { return t == me })
+		e.progressLocked()
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	for {
-		if err := e.refusalLocked(); err != nil {
+		if err := e.refusalLocked(); err != nil || e.line[0] == me && e.hasRoomLocked(size) {
 			return err
 		}
-		if e.pending == 0 || e.pending+size <= e.opts.MaxPending {
-			return nil
+		if e.givenUp {
+			return fmt.Errorf("%w: %w", store.ErrFailed, errGivenUp)
 		}
-		progress := e.waitLocked()
-		if timer == nil {
-			timer = time.NewTimer(patience)
-			defer timer.Stop()
-		}
-		e.waiting++
+		progress, pending := e.waitLocked(), e.pending
 		e.mu.Unlock()
 		stalled := false
 		select {
@@ -113,11 +129,17 @@ func (e *Engine) admitLocked(size int) error {
 			stalled = true
 		}
 		e.mu.Lock()
-		e.waiting--
-		if stalled {
+		switch {
+		case stalled:
 			return cmp.Or(e.refusalLocked(), errStalled)
+		case e.pending < pending:
+			timer.Reset(patience)
 		}
 	}
+}
+
+func (e *Engine) hasRoomLocked(size int) bool {
+	return e.pending == 0 || e.pending+size <= e.opts.MaxPending
 }
 
 // OnDurable implements store.Engine. One goroutine makes the deferred calls. If

@@ -25,6 +25,9 @@ type Options struct {
 	// MaxPending is the number of bytes that are committed and not yet in the
 	// local engine, above which commits wait. The default is 4 MiB.
 	MaxPending int
+	// MaxCommit is the maximum size of a commit in bytes. The default, 256 MiB,
+	// is so small that any local engine takes it.
+	MaxCommit int
 	// Logger is where failures are logged. If nil, they are not.
 	Logger *slog.Logger
 }
@@ -38,6 +41,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxPending <= 0 {
 		o.MaxPending = 4 << 20
+	}
+	if o.MaxCommit <= 0 {
+		o.MaxCommit = 256 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -82,16 +88,17 @@ type Engine struct {
 	flight   []*group      // guarded by mu: appended, without an answer
 	acked    []*group      // guarded by mu: in the log, and not yet in the local engine
 	applied  []*group      // guarded by mu: in the local engine, and not yet dropped from the overlay
-	inLocal  uint64        // guarded by mu: the last commit in the local engine
+	inLocal  uint64        // guarded by mu: the last commit that is durable in the local engine
 	starting []uint64      // guarded by mu: inLocal when each scan began whose view is still to come
 	pending  int           // guarded by mu: bytes in the overlay
 	progress chan struct{} // guarded by mu: closed when inLocal or pending changes; nil: nobody waits
-	waiting  int           // guarded by mu: commits that wait for room
 	moved    time.Time     // guarded by mu: when the log last answered, or the first commit came since
 	attempt  uint64        // guarded by mu: of appending what is in flight
 	unsure   bool          // guarded by mu: what is in flight must be resolved
 	full     bool          // guarded by mu: the log takes no more for now
+	line     []*ticket     // guarded by mu: commits that wait for room, in the order of arrival
 	closing  bool          // guarded by mu
+	givenUp  bool          // guarded by mu: nothing waits for the log or the local engine any more
 	err      error         // guarded by mu: why nothing is written any more
 	records  uint64        // guarded by mu
 
@@ -275,28 +282,6 @@ func (e *Engine) refusalLocked() error {
 	return nil
 }
 
-// fail ends writing. What is pending is lost for this node: it may or may not
-// be in the log.
-func (e *Engine) fail(cause error) {
-	e.mu.Lock()
-	first := e.err == nil
-	if first {
-		e.err = fmt.Errorf("%w: %w", store.ErrFailed, cause)
-		for _, w := range e.waiters {
-			w.err = e.err
-			e.ready = append(e.ready, w)
-		}
-		e.waiters = nil
-		e.progressLocked()
-		wake(e.notify)
-	}
-	e.mu.Unlock()
-	if first {
-		e.cancel(cause)
-		e.opts.Logger.Error("the log of this store is lost to this node", "error", cause)
-	}
-}
-
 // OpenSQL implements store.Engine.
 func (e *Engine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
 	return e.local.engine.OpenSQL(pages, limits)
@@ -333,7 +318,7 @@ func (e *Engine) Stats() store.EngineStats {
 	s := e.local.engine.Stats()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.Commits, s.Syncs, s.SyncTime, s.Unsynced, s.Waiting = e.commits, e.records, 0, e.pending, e.waiting
+	s.Commits, s.Syncs, s.SyncTime, s.Unsynced, s.Waiting = e.commits, e.records, 0, e.pending, len(e.line)
 	if e.err != nil {
 		s.Failed = e.err
 	}
@@ -347,12 +332,16 @@ func (e *Engine) Copy() string { return e.local.engine.Copy() }
 func (e *Engine) GiveUp() {
 	e.local.engine.GiveUp()
 	e.mu.Lock()
-	pending := e.commits > e.durable.Load() || e.waiting > 0
+	e.givenUp = true
+	pending := e.commits > e.durable.Load() || len(e.line) > 0
 	e.mu.Unlock()
 	if pending {
-		e.fail(errors.New("the log has not answered before the end"))
+		e.fail(errGivenUp)
 	}
+	wake(e.wakeShip)
 }
+
+var errGivenUp = errors.New("the log has not answered before the end")
 
 // Close implements store.Engine. It waits until the log and the local engine
 // have all commits, at most 10 s without an answer. Then the state can follow

@@ -111,7 +111,7 @@ func TestCommit_SurvivesABadConnection(t *testing.T) {
 			memory := new(replog.Memory)
 			log, local := &link{Log: memory}, store.NewMemory()
 			e := own(t, local, log, "a", replog.Options{MaxRecord: 40 + random.IntN(100), Window: 1 + random.IntN(4)})
-			log.fate = chance(random, mu)
+			log.fate, log.think = chance(random, mu), thought(random, mu)
 			for i := range 60 {
 				size := random.IntN(50)
 				n := commit(t, e, func(b store.Batch) {
@@ -135,16 +135,15 @@ func TestCommit_LateRefusalsAreNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{Window: 4, MaxRecord: 40})
-		before, lost := log.count(), true
-		var mu sync.Mutex
+		before := log.count()
 		log.fate = func([]byte) fate {
-			mu.Lock()
-			defer mu.Unlock()
-			if lost {
-				lost = false
+			switch n := log.count() - before; {
+			case n == 1:
 				return fate{lost: true}
+			case n <= 4: // after the second attempt has begun, but for the first refusal
+				return fate{answer: time.Duration(n-1) * 120 * time.Millisecond}
 			}
-			return fate{answer: 50 * time.Millisecond}
+			return fate{delay: 150 * time.Millisecond}
 		}
 		var last uint64
 		for i := range 4 {

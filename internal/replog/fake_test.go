@@ -21,6 +21,10 @@ var errLost = errors.New("the connection is lost")
 type link struct {
 	replog.Log
 
+	// think returns how long Last and Read take, before and after they look. If
+	// nil, no time.
+	think func() time.Duration
+
 	// fate returns what becomes of an append. nil: it is handled, and answered.
 	fate func(record []byte) fate
 
@@ -109,12 +113,22 @@ func (l *link) Last(ctx context.Context) (uint64, []byte, error) {
 		<-ctx.Done()
 		return 0, nil, ctx.Err()
 	}
+	l.wait()
+	defer l.wait()
 	return l.Log.Last(ctx)
+}
+
+func (l *link) wait() {
+	if l.think != nil {
+		time.Sleep(l.think())
+	}
 }
 
 // Read implements replog.Log.
 func (l *link) Read(ctx context.Context, from uint64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
+		l.wait()
+		defer l.wait()
 		for record, err := range l.Log.Read(ctx, from) {
 			if l.isDown() {
 				record, err = nil, errLost
@@ -146,6 +160,15 @@ func chance(random *rand.Rand, mu *sync.Mutex) func([]byte) fate {
 			f.copyLate = some()
 		}
 		return f
+	}
+}
+
+// thought returns a duration below 300 ms, often 0.
+func thought(random *rand.Rand, mu *sync.Mutex) func() time.Duration {
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return time.Duration(max(0, random.IntN(400)-100)) * time.Millisecond
 	}
 }
 

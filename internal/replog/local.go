@@ -76,16 +76,20 @@ func (l local) changes(b store.Batch, payload []byte) error {
 // A position is where in the log the local data is.
 type position struct {
 	seq   uint64 // of the last record that is applied
+	mark  uint64 // the epoch of that record
 	epoch uint64 // of the last claim; 0: none
 	group uint64 // the last one of the epoch
 }
 
+// noteSize is the size of a stored position.
+const noteSize = 4 * 8
+
 func (l local) setPosition(b store.Batch, p position) {
-	var note [24]byte
-	binary.BigEndian.PutUint64(note[:], p.seq)
-	binary.BigEndian.PutUint64(note[8:], p.epoch)
-	binary.BigEndian.PutUint64(note[16:], p.group)
-	b.Set(l.note, note[:])
+	note := make([]byte, 0, noteSize)
+	for _, n := range []uint64{p.seq, p.mark, p.epoch, p.group} {
+		note = binary.BigEndian.AppendUint64(note, n)
+	}
+	b.Set(l.note, note)
 }
 
 func (l local) position() (p position, err error) {
@@ -93,12 +97,13 @@ func (l local) position() (p position, err error) {
 	if err != nil || !found {
 		return position{}, err
 	}
-	if len(note) != 24 {
+	if len(note) != noteSize {
 		return position{}, fmt.Errorf("%w: the position in a log", store.ErrCorrupt)
 	}
 	return position{
 		seq:   binary.BigEndian.Uint64(note),
-		epoch: binary.BigEndian.Uint64(note[8:]),
-		group: binary.BigEndian.Uint64(note[16:]),
+		mark:  binary.BigEndian.Uint64(note[8:]),
+		epoch: binary.BigEndian.Uint64(note[16:]),
+		group: binary.BigEndian.Uint64(note[24:]),
 	}, nil
 }

@@ -35,7 +35,7 @@ func TestClaim_ManyOwnersOverBadConnections(t *testing.T) {
 			var running sync.WaitGroup
 			for i := range nodes {
 				locals[i] = store.NewMemory()
-				log := &link{Log: memory, fate: chance(random, mu)}
+				log := &link{Log: memory, fate: chance(random, mu), think: thought(random, mu)}
 				running.Go(func() {
 					s := open(t, locals[i])
 					for term := range 6 {

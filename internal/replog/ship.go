@@ -33,6 +33,10 @@ func (e *Engine) ship(next shipment) {
 			e.mu.Unlock()
 			e.fail(errStalled)
 			return
+		case e.givenUp && e.unsure:
+			e.mu.Unlock()
+			e.fail(errGivenUp)
+			return
 		}
 		unsure := e.unsure || len(e.flight) > 0 && time.Since(e.flight[0].sent) >= resolveAfter
 		var groups []*group
@@ -139,8 +143,8 @@ func (e *Engine) answered(attempt, seq uint64, err error) {
 	switch {
 	case err == nil: // of whatever attempt: the log has the record, and all that it follows
 		e.ackedLocked(seq)
-	case attempt != e.attempt: // a later one is on its way
-		return
+	case attempt != e.attempt || len(e.flight) == 0 || seq <= e.flight[0].before():
+		return // a later one is on its way, or the record is known to be there
 	case errors.Is(err, store.ErrFull):
 		e.full, e.unsure = true, true
 	default:
@@ -152,18 +156,24 @@ func (e *Engine) answered(attempt, seq uint64, err error) {
 // ackedLocked notes that the log has the records up to a number. The caller
 // must hold mu.
 func (e *Engine) ackedLocked(seq uint64) {
+	if e.err != nil {
+		return
+	}
+	if now := time.Now(); len(e.flight) > 0 && seq > e.flight[0].before() {
+		e.moved, e.flight[0].sent = now, now
+	}
 	n := 0
 	for n < len(e.flight) && e.flight[n].seq <= seq {
 		e.records += uint64(len(e.flight[n].records))
 		n++
 	}
-	if n == 0 || e.err != nil {
+	if n == 0 {
 		return
 	}
 	e.durable.Store(e.flight[n-1].last)
 	e.acked = append(e.acked, e.flight[:n]...)
 	e.flight = slices.Delete(e.flight, 0, n)
-	e.moved, e.full = time.Now(), false
+	e.full = false
 	if len(e.flight) == 0 {
 		e.unsure = false
 	}
@@ -171,28 +181,31 @@ func (e *Engine) ackedLocked(seq uint64) {
 	wake(e.wakeApply)
 }
 
+// before is the number of the record before the group's first one.
+func (g *group) before() uint64 { return g.seq - uint64(len(g.records)) }
+
 // resolve finds out what the log has of the groups in flight, and appends the
-// rest again. It reports whether it did.
+// rest again. It reports whether the log was asked. Acknowledgements may arrive
+// meanwhile.
 func (e *Engine) resolve() bool {
+	e.mu.Lock()
+	if len(e.flight) == 0 {
+		e.unsure, e.full = false, false
+		e.mu.Unlock()
+		return true
+	}
+	before := e.flight[0].before()
+	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(e.ctx, answerAfter)
 	seq, last, err := e.log.Last(ctx)
 	cancel()
 	if err != nil {
 		return false
 	}
-	e.mu.Lock()
-	if len(e.flight) == 0 || e.err != nil {
-		e.unsure = false
-		e.mu.Unlock()
-		return true
-	}
-	before := e.flight[0].seq - uint64(len(e.flight[0].records))
-	e.mu.Unlock()
 	switch r, err := decode(last); {
 	case seq < before:
 		e.fail(fmt.Errorf("%w: the log ends with record %d and had %d", store.ErrCorrupt, seq, before))
 		return false
-	case seq == before: // has none of them
 	case err != nil:
 		e.fail(err)
 		return false
@@ -200,16 +213,15 @@ func (e *Engine) resolve() bool {
 		e.fail(fmt.Errorf("another node owns the log: epoch %d after %d", r.epoch, e.epoch))
 		return false
 	}
+	if seq == before { // it has none of them, and may refuse them again
+		e.pause(retryAfter)
+	}
 	e.mu.Lock()
 	e.ackedLocked(seq)
-	full := e.full
 	e.unsure = false
 	e.attempt++
 	attempt, groups := e.attempt, e.sentLocked(0)
 	e.mu.Unlock()
-	if full {
-		e.pause(retryAfter)
-	}
 	e.append(after(groups, seq), attempt)
 	return true
 }
@@ -221,7 +233,7 @@ func after(groups []*group, seq uint64) []*group {
 		return nil
 	}
 	first := *groups[0]
-	if begin := first.seq - uint64(len(first.records)); seq > begin {
+	if begin := first.before(); seq > begin {
 		first.records = first.records[seq-begin:]
 	}
 	return append([]*group{&first}, groups[1:]...)
@@ -234,7 +246,6 @@ func (e *Engine) applyAll() {
 		var g *group
 		if len(e.acked) > 0 {
 			g = e.acked[0]
-			e.acked = slices.Delete(e.acked, 0, 1)
 		}
 		over := g == nil && (e.err != nil || e.closing && e.open == nil && len(e.queue)+len(e.flight) == 0)
 		e.mu.Unlock()
@@ -252,29 +263,48 @@ func (e *Engine) applyAll() {
 	}
 }
 
-// apply applies a group, and reports whether the local engine has it.
+// apply applies the first group that the log has and the local engine has not,
+// and reports whether it did.
 func (e *Engine) apply(g *group) bool {
-	next := position{seq: g.seq, epoch: e.epoch, group: g.number}
-	since := time.Now()
-	for {
-		err := e.state.store(next, g.payload)
-		if err == nil {
+	next := position{seq: g.seq, mark: e.epoch, epoch: e.epoch, group: g.number}
+	var number uint64
+	for since := time.Now(); ; e.pause(retryAfter) {
+		var err error
+		if number, err = e.state.store(next, g.payload); err == nil {
 			break
 		}
-		late := e.ctx.Err() != nil && time.Since(since) >= patience
-		if late || !errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrStalled) {
+		passes := errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled)
+		if !passes || e.ending() && time.Since(since) >= patience {
 			e.fail(err)
 			return false
 		}
-		time.Sleep(retryAfter)
+		if e.ctx.Err() != nil { // pause does not
+			time.Sleep(retryAfter)
+		}
 	}
 	e.mu.Lock()
-	e.inLocal = g.last
+	e.acked = slices.Delete(e.acked, 0, 1)
 	e.applied = append(e.applied, g)
-	e.progressLocked()
-	e.dropLocked()
 	e.mu.Unlock()
+	e.local.engine.OnDurable(number, func(err error) {
+		if err != nil { // what it has may become what it had: the overlay keeps the group
+			e.fail(err)
+			return
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.inLocal = max(e.inLocal, g.last)
+		e.progressLocked()
+		e.dropLocked()
+	})
 	return true
+}
+
+// ending reports whether somebody waits for the engine to end.
+func (e *Engine) ending() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closing || e.givenUp || e.err != nil
 }
 
 // endApplying lets the goroutine that calls waiters end.

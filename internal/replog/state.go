@@ -3,6 +3,7 @@ package replog
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,16 +32,56 @@ func Open(engine store.Engine, prefix []byte) (*State, error) {
 
 // Follow applies the records that the log has and the state has not. After an
 // error it can be called again. The error wraps store.ErrCorrupt or
-// store.ErrTooNew if a record cannot be applied, which remains so.
+// store.ErrTooNew if a record cannot be applied, or if the log is another than
+// that of the state, which remains so.
 func (s *State) Follow(ctx context.Context, log Log) error {
 	s.parts, s.part = nil, 0 // they are read again
-	for encoded, err := range log.Read(ctx, s.seq+1) {
+	from := max(s.seq, 1)    // the record that the state has is compared
+	known := s.seq > 0
+	for encoded, err := range log.Read(ctx, from) {
+		switch {
+		case known && errors.Is(err, ErrPurged): // the record after it may be there
+			return s.follow(ctx, log, s.seq+1)
+		case err != nil:
+			return err
+		case known:
+			if MarkOf(s.seq, encoded) != (Mark{Seq: s.seq, Epoch: s.mark}) {
+				return s.foreign()
+			}
+			known = false
+			continue
+		}
+		if err := s.applyNext(encoded); err != nil {
+			return err
+		}
+	}
+	if known {
+		return s.foreign()
+	}
+	return nil
+}
+
+// follow applies the records from a number on.
+func (s *State) follow(ctx context.Context, log Log, from uint64) error {
+	for encoded, err := range log.Read(ctx, from) {
 		if err != nil {
 			return err
 		}
-		if err := s.apply(encoded); err != nil {
-			return fmt.Errorf("record %d: %w", s.seq+s.part+1, err)
+		if err := s.applyNext(encoded); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (s *State) foreign() error {
+	return fmt.Errorf("%w: the log does not have record %d of the local data", store.ErrCorrupt, s.seq)
+}
+
+// applyNext is apply with the number of the record in its error.
+func (s *State) applyNext(encoded []byte) error {
+	if err := s.apply(encoded); err != nil {
+		return fmt.Errorf("record %d: %w", s.seq+s.part+1, err)
 	}
 	return nil
 }
@@ -52,17 +93,21 @@ func (s *State) apply(encoded []byte) error {
 		return err
 	}
 	next := s.position
-	next.seq = s.seq + s.part + 1
+	next.seq, next.mark = s.seq+s.part+1, r.epoch
 	switch {
 	case r.kind == kindClaim && r.epoch > s.epoch:
 		next.epoch, next.group = r.epoch, 0
-		if err := s.store(next, nil); err != nil {
+		if _, err := s.store(next, nil); err != nil {
 			return err
 		}
 		s.claim = bytes.Clone(r.payload)
 		return nil
-	case r.epoch < s.epoch: // of a claim that lost, or of an owner before the last claim
-		return s.store(next, nil)
+	case r.epoch < s.epoch && s.part > 0: // the group goes on after it
+		s.part++
+		return nil
+	case r.epoch < s.epoch: // of an owner before the last claim
+		_, err := s.store(next, nil)
+		return err
 	case r.kind == kindClaim, r.epoch > s.epoch, r.group != s.group+1:
 		return fmt.Errorf(
 			"%w: epoch %d, group %d after epoch %d, group %d", store.ErrCorrupt, r.epoch, r.group, s.epoch, s.group,
@@ -76,22 +121,24 @@ func (s *State) apply(encoded []byte) error {
 		payload = append(s.parts, payload...)
 	}
 	next.group++
-	return s.store(next, payload)
+	_, err = s.store(next, payload)
+	return err
 }
 
-// store stores changes and the position behind them.
-func (s *State) store(next position, payload []byte) error {
+// store stores changes and the position behind them, and returns the number of
+// the commit in the local engine.
+func (s *State) store(next position, payload []byte) (number uint64, err error) {
 	b := s.local.engine.Begin()
 	if err := s.local.changes(b, payload); err != nil {
 		b.Discard()
-		return err
+		return 0, err
 	}
 	s.local.setPosition(b, next)
-	if _, err := b.Commit(); err != nil {
-		return err
+	if number, err = b.Commit(); err != nil {
+		return 0, err
 	}
 	s.position, s.parts, s.part = next, nil, 0
-	return nil
+	return number, nil
 }
 
 // Claim makes the node the owner of the log. The state must have been brought
@@ -109,20 +156,24 @@ func (s *State) Claim(ctx context.Context, log Log, id []byte, options Options) 
 		return nil, fmt.Errorf("%w: it ends with %d, not with %d", ErrConflict, end, s.seq+s.part)
 	}
 	r := record{kind: kindClaim, epoch: s.epoch + 1, payload: id}
-	seq, answered := end+1, make(chan struct{}, 1)
-	log.Append(MarkOf(end, last), r.encode(), func(error) { answered <- struct{}{} })
+	seq, answers := end+1, make(chan error, 1)
+	log.Append(MarkOf(end, last), r.encode(), func(err error) { answers <- err })
+	var answer error
 	timer := time.NewTimer(answerAfter)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-timer.C:
-	case <-answered: // whatever the answer is: the log knows better
+	case answer = <-answers: // whatever it is: the log knows better
 	}
 	if err := s.Follow(ctx, log); err != nil {
 		return nil, err
 	}
 	if s.seq != seq || !bytes.Equal(s.claim, id) {
+		if s.seq == end && answer != nil && !errors.Is(answer, ErrConflict) {
+			return nil, answer // such as that of a full log
+		}
 		return nil, fmt.Errorf("%w: the claim is not its last one", ErrConflict)
 	}
 	return newEngine(s, log, options), nil

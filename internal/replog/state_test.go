@@ -34,6 +34,10 @@ func TestClaim_TakesALogOver(t *testing.T) {
 	require.ErrorIs(t, a.Writable(), store.ErrFailed)
 	require.ErrorIs(t, a.Stats().Failed, store.ErrFailed)
 	require.ErrorContains(t, a.Writable(), "epoch 2 after 1")
+	value, _, err = a.Get([]byte("k"))
+	require.NoError(t, err)
+	require.Equal(t, "1", string(value), "what the log refused is not shown")
+	require.Equal(t, []string{"k"}, keys(t, a))
 	require.ErrorIs(t, a.Close(), store.ErrFailed)
 	require.NoError(t, b.Close())
 

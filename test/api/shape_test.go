@@ -94,7 +94,7 @@ func TestAPI_CommentsOfScriptsAreNarrow(t *testing.T) {
 // An example can be read in one go. That of devices has two subjects, the
 // devices and the rollouts of their operators.
 func TestAPI_ExamplesAreShort(t *testing.T) {
-	for name, most := range map[string]int{"chat": 399, "devices": 710, "document": 250, "game": 250} {
+	for name, most := range map[string]int{"chat": 399, "devices": 715, "document": 250, "game": 250} {
 		files, err := filepath.Glob(filepath.Join("..", "..", "example", name, "*.go"))
 		require.NoError(t, err)
 		lines := 0

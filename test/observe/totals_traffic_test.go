@@ -137,6 +137,7 @@ func TestTotals_CountRefusalsByReason(t *testing.T) {
 			"/403": &dog.StatusError{Status: http.StatusForbidden},
 			"/404": &dog.StatusError{Status: http.StatusNotFound},
 			"/503": dog.ErrGroupFull, "/gone": dog.ErrReplicaGone, "/500": context.Canceled,
+			"/timeout": context.DeadlineExceeded, "/big": dog.ErrTooBig,
 		}
 		options := dog.Options{Store: disk, MaxWaiting: 1}
 		v := fixture.NewOwners(t, "an object with Receive and OnError", options, &fixture.OwnerHooks{
@@ -176,6 +177,7 @@ func TestTotals_CountRefusalsByReason(t *testing.T) {
 			"/401": dog.RefusedUnauthorized, "/403": dog.RefusedUnauthorized, "/404": dog.RefusedProgram,
 			"/503": dog.RefusedFull, "/gone": dog.RefusedGone, "/500": dog.RefusedCanceled,
 			"/panic": dog.RefusedFailed, "/connect": dog.RefusedRequest,
+			"/timeout": dog.RefusedFailed, "/big": dog.RefusedRequest,
 		} {
 			v.Server.Get(path)
 			refused(reason)

@@ -278,6 +278,37 @@ func TestAsk_EndsWhenShutdownBegins(t *testing.T) {
 	}
 }
 
+// A handler that goes on after Shutdown has begun queues nothing that its
+// caller would send again.
+func TestAsk_QueuesNothingAfterShutdownHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := dogtest.NewDisk(t)
+		s := open(t, setup{store: disk})
+		goOn, got := make(chan struct{}), make(chan answer, 2)
+		s.with(func(ctx context.Context, d *Device) error {
+			return dog.Go(ctx, func(ctx context.Context) error {
+				if err := dog.Await(ctx, func() error { <-goOn; return nil }); err != nil {
+					return err
+				}
+				_, err := outbox.Ask[string](ctx, &d.Commands, "open")
+				_, keyed := outbox.Ask[string](ctx, &d.Commands, "close", outbox.Key("k"))
+				got <- answer{err: err}
+				got <- answer{err: keyed}
+				return nil
+			})
+		})
+		ended := make(chan error, 1)
+		go func() { ended <- s.rt.Shutdown(t.Context()) }()
+		synctest.Wait()
+		close(goOn)
+		require.NoError(t, <-ended)
+		require.ErrorIs(t, (<-got).err, dog.ErrShutdown)
+		require.ErrorIs(t, (<-got).err, dog.ErrShutdown)
+		s = open(t, setup{store: disk})
+		require.Equal(t, []string{"close"}, s.waiting(), "who asks again with the key gets its outcome")
+	})
+}
+
 // The number of what is undone is that of another command, which stays.
 func TestAsk_CannotWaitInATransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
