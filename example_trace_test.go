@@ -8,7 +8,7 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Barrier is an object that counts, and tells the office of it.
+// Barrier is an object that counts, and reports the count to the office.
 type Barrier struct {
 	dog.Object
 	passed int
@@ -54,7 +54,7 @@ func ExampleTrace() {
 	fmt.Println(<-done)
 	fmt.Println(<-done)
 	fmt.Println(rt.Shutdown(ctx))
-	// Output:
+	// Unordered output:
 	// /north/office Note for north: <nil>
 	// /north Pass for : <nil>
 	// <nil>

@@ -30,7 +30,7 @@ func TestTotals_FailuresOfAGatewayAreFailures(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rooms, err := dog.RegisterReplica[gatewayRoom](rt, "room", nil)
 		require.NoError(t, err)
-		groups, err := dog.RegisterGroup[gateway](rt, "gateway", rooms, nil)
+		groups, err := dog.RegisterGroup(rt, "gateway", rooms, &dog.GroupOptions[gateway]{Limit: 2})
 		require.NoError(t, err)
 		s := dogtest.Serve(t, groups.Named("a"))
 		s.Get("/")
