@@ -86,6 +86,7 @@ func TestRefusals_AreLoggedOnceAMinuteWithTheRemedy(t *testing.T) {
 					t.Cleanup(func() { close(until) })
 					for range 3 {
 						v.Server.Dial("/?u=bob&o=full")
+						synctest.Wait() // one event may wait, and this client brings some
 					}
 					if refused.begin != nil {
 						refused.begin(t, v)
