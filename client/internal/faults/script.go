@@ -104,10 +104,11 @@ func (p *peer) read() {
 		p.mu.Lock()
 		silent := p.silent
 		p.mu.Unlock()
-		p.pings <- time.Now()
+		at := time.Now()
 		if !silent {
 			_ = p.send(websocket.MessageText, "q") // fails if the client has left
 		}
+		p.pings <- at // behind the answer, from which the next silence counts
 	}
 }
 
