@@ -112,13 +112,18 @@ func TestCommit_SurvivesABadConnection(t *testing.T) {
 			log, local := &link{Log: memory}, store.NewMemory()
 			e := own(t, local, log, "a", replog.Options{MaxRecord: 40 + random.IntN(100), Window: 1 + random.IntN(4)})
 			log.fate, log.think = chance(random, mu), thought(random, mu)
+			draw := func(n int) int {
+				mu.Lock()
+				defer mu.Unlock()
+				return random.IntN(n)
+			}
 			for i := range 60 {
-				size := random.IntN(50)
+				size := draw(50)
 				n := commit(t, e, func(b store.Batch) {
 					b.Set(fmt.Appendf(nil, "%d", i), []byte(strings.Repeat("v", size)))
 					b.DeleteRange([]byte("2"), []byte("3"))
 				})
-				if random.IntN(4) == 0 {
+				if draw(4) == 0 {
 					require.NoError(t, <-outcome(e, n), "seed %d", seed)
 				}
 			}

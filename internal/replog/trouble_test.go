@@ -195,6 +195,7 @@ func TestGiveUp_IsForLaterCommits(t *testing.T) {
 		e := own(t, store.NewMemory(), log, "a", replog.Options{MaxPending: 50})
 		e.GiveUp()
 		require.NoError(t, <-outcome(e, set(t, e, "k", "v")), "the log answers")
+		synctest.Wait() // until there is room again
 		log.set(true, false)
 		set(t, e, "k", strings.Repeat("w", 40))
 		b := e.Begin()
