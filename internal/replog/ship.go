@@ -220,9 +220,9 @@ func (e *Engine) resolve() bool {
 	e.ackedLocked(seq)
 	e.unsure = false
 	e.attempt++
-	attempt, groups := e.attempt, e.sentLocked(0)
+	attempt, groups := e.attempt, after(e.sentLocked(0), seq)
 	e.mu.Unlock()
-	e.append(after(groups, seq), attempt)
+	e.append(groups, attempt)
 	return true
 }
 
