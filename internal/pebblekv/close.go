@@ -28,6 +28,7 @@ func (e *Engine) Close() error {
 	e.err = store.ErrClosed
 	e.closed.Store(true)
 	e.failWaiters()
+	e.waiters.End()
 	e.impatience.Stop()
 	e.mu.Unlock()
 	e.work.Wait()

@@ -270,12 +270,7 @@ func (e *Engine) fail(cause error) {
 
 // failWaiters fails all waiters. The caller must hold mu and have set err.
 func (e *Engine) failWaiters() {
-	for i := range e.waiters {
-		e.waiters[i].err = e.err
-	}
-	e.ready = append(e.ready, e.waiters...)
-	e.waiters = nil
+	e.waiters.Fail(e.err)
 	e.letIn()
 	e.wakeFlusher(idle)
-	e.notify.Signal()
 }

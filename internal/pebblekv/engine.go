@@ -139,10 +139,7 @@ type Engine struct {
 	moved   time.Time
 	flusher flusherState // guarded by mu
 
-	waiters   []waiter  // guarded by mu: waiters whose commits are not durable
-	ready     []waiter  // guarded by mu: waiters to be notified
-	notifying bool      // guarded by mu: the notifier is making calls
-	notify    sync.Cond // on mu; wakes the notifier
+	waiters *store.Waiters // guarded by mu
 }
 
 var (
@@ -168,7 +165,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 		tidying: make(chan struct{}, 1),
 		backups: make(chan struct{}, 1),
 	}
-	e.notify.L = &e.mu
+	e.waiters = store.NewWaiters(&e.mu)
 	e.impatience = time.AfterFunc(patience, e.losePatience)
 	e.impatience.Stop()
 	e.disk = watch(cfg.FS)
@@ -191,7 +188,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	e.fs.watch(e.dir.check)
 	e.fs.await(e.lack)
 	e.work.Go(e.flush)
-	e.work.Go(e.notifyAll)
+	e.work.Go(e.waiters.Run)
 	e.work.Go(e.tidy)
 	return e, nil
 }

@@ -1,9 +1,7 @@
 package pebblekv
 
 import (
-	"cmp"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -85,7 +83,7 @@ func (e *Engine) inspectPebble() {
 
 // urgent reports whether a sync should not be delayed. The caller must hold mu.
 func (e *Engine) urgent() bool {
-	return len(e.waiters) > 0 || len(e.blocked) > 0 || e.closing || e.written-e.synced >= e.bound/2
+	return e.waiters.Len() > 0 || len(e.blocked) > 0 || e.closing || e.written-e.synced >= e.bound/2
 }
 
 // maxYields is the maximum number of times that the flusher yields to other
@@ -151,8 +149,8 @@ func (e *Engine) sync() {
 		e.syncTime += took
 		e.durable.Store(target)
 		e.moved = time.Now()
-		somebody := len(e.waiters) > 0
-		e.release(target)
+		somebody := e.waiters.Len() > 0
+		e.waiters.Release(target)
 		e.adapt(time.Since(since), somebody)
 		e.letIn()
 	}
@@ -192,31 +190,6 @@ func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	}
 }
 
-// release passes the waiters of durable commits to the notifier. The caller
-// must hold mu.
-func (e *Engine) release(durable uint64) {
-	waiting := e.waiters[:0]
-	for _, w := range e.waiters {
-		if w.commit <= durable {
-			e.ready = append(e.ready, w)
-		} else {
-			waiting = append(waiting, w)
-		}
-	}
-	clear(e.waiters[len(waiting):])
-	e.waiters = waiting
-	if len(e.ready) > 0 {
-		e.notify.Signal()
-	}
-}
-
-// A waiter is a call of OnDurable for a commit.
-type waiter struct {
-	commit uint64
-	notify func(error)
-	err    error // argument for notify
-}
-
 // Durable implements store.Engine.
 func (e *Engine) Durable() uint64 { return e.durable.Load() }
 
@@ -229,46 +202,19 @@ func (e *Engine) Durable() uint64 { return e.durable.Load() }
 // for.
 func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
-	w := waiter{commit: commit, notify: notify}
+	var outcome error
 	if commit > e.durable.Load() {
 		if e.err == nil {
-			e.waiters = append(e.waiters, w)
+			e.waiters.Add(commit, notify)
 			e.wakeFlusher(pacing)
 			e.mu.Unlock()
 			return
 		}
-		w.err = e.err
+		outcome = e.err
 	}
-	if e.notifying || len(e.ready) > 0 {
-		e.ready = append(e.ready, w)
-		e.mu.Unlock()
-		return
-	}
+	now := e.waiters.Known(commit, outcome, notify)
 	e.mu.Unlock()
-	notify(w.err)
-}
-
-// notifyAll calls the waiters that are ready until the engine has been closed.
-func (e *Engine) notifyAll() {
-	var group []waiter
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for {
-		for len(e.ready) == 0 {
-			if e.closed.Load() {
-				return
-			}
-			e.notify.Wait()
-		}
-		e.ready, group = group[:0], e.ready
-		e.notifying = true
-		e.mu.Unlock()
-		slices.SortStableFunc(group, func(a, b waiter) int { return cmp.Compare(a.commit, b.commit) })
-		for _, w := range group {
-			w.notify(w.err)
-		}
-		clear(group)
-		e.mu.Lock()
-		e.notifying = false
+	if now {
+		notify(outcome)
 	}
 }

@@ -68,7 +68,7 @@ func (b *batch) Commit() (uint64, error) {
 	e := b.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.admitLocked(b.size); err != nil {
+	if err := e.admitLocked(b); err != nil {
 		return 0, err
 	}
 	if e.commits == e.durable.Load() {
@@ -95,26 +95,21 @@ func (b *batch) Commit() (uint64, error) {
 	return e.commits, nil
 }
 
-// A ticket is a place in the line of commits that wait.
-type ticket struct{ size int }
-
-// admitLocked waits until a commit of a size may be pending. Commits are
-// admitted in the order of their arrival. The caller must hold mu, which it
-// gives up meanwhile.
-func (e *Engine) admitLocked(size int) error {
-	if err := e.refusalLocked(); err != nil || len(e.line) == 0 && e.hasRoomLocked(size) {
+// admitLocked waits until a batch may be pending. Batches are admitted in the
+// order of their arrival. The caller must hold mu, which it gives up meanwhile.
+func (e *Engine) admitLocked(b *batch) error {
+	if err := e.refusalLocked(); err != nil || len(e.line) == 0 && e.hasRoomLocked(b.size) {
 		return err
 	}
-	me := &ticket{size}
-	e.line = append(e.line, me)
+	e.line = append(e.line, b)
 	defer func() {
-		e.line = slices.DeleteFunc(e.line, func(t *ticket) bool { return t == me })
+		e.line = slices.DeleteFunc(e.line, func(other *batch) bool { return other == b })
 		e.progressLocked()
 	}()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
-		if err := e.refusalLocked(); err != nil || e.line[0] == me && e.hasRoomLocked(size) {
+		if err := e.refusalLocked(); err != nil || e.line[0] == b && e.hasRoomLocked(b.size) {
 			return err
 		}
 		if e.givenUp {
@@ -138,6 +133,8 @@ func (e *Engine) admitLocked(size int) error {
 	}
 }
 
+// hasRoomLocked reports whether a batch of a size may be pending. The caller
+// must hold mu.
 func (e *Engine) hasRoomLocked(size int) bool {
 	return e.pending == 0 || e.pending+size <= e.opts.MaxPending
 }
@@ -147,67 +144,22 @@ func (e *Engine) hasRoomLocked(size int) bool {
 // notify. A commit that Commit has not returned yet is waited for.
 func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
-	w := waiter{commit: commit, notify: notify}
+	var outcome error
 	if commit > e.durable.Load() {
 		switch {
 		case e.err != nil:
-			w.err = e.err
+			outcome = e.err
 		case e.ended:
-			w.err = store.ErrClosed
+			outcome = store.ErrClosed
 		default:
-			e.waiters = append(e.waiters, w)
+			e.waiters.Add(commit, notify)
 			e.mu.Unlock()
 			return
 		}
 	}
-	if e.notifying || len(e.ready) > 0 {
-		e.ready = append(e.ready, w)
-		e.mu.Unlock()
-		return
-	}
+	now := e.waiters.Known(commit, outcome, notify)
 	e.mu.Unlock()
-	notify(w.err)
-}
-
-// releaseLocked makes the waiters of durable commits ready. The caller must
-// hold mu.
-func (e *Engine) releaseLocked() {
-	durable := e.durable.Load()
-	waiting := e.waiters[:0]
-	for _, w := range e.waiters {
-		if w.commit <= durable {
-			e.ready = append(e.ready, w)
-		} else {
-			waiting = append(waiting, w)
-		}
-	}
-	clear(e.waiters[len(waiting):])
-	e.waiters = waiting
-	wake(e.notify)
-}
-
-// notifyAll calls the waiters that are ready, until the engine has nothing more
-// to do.
-func (e *Engine) notifyAll() {
-	var calls []waiter
-	for range e.notify {
-		for {
-			e.mu.Lock()
-			e.ready, calls = calls[:0], e.ready
-			e.notifying = len(calls) > 0
-			ended := e.ended
-			e.mu.Unlock()
-			if len(calls) == 0 {
-				if ended {
-					return
-				}
-				break
-			}
-			slices.SortStableFunc(calls, func(a, b waiter) int { return cmp.Compare(a.commit, b.commit) })
-			for _, w := range calls {
-				w.notify(w.err)
-			}
-			clear(calls)
-		}
+	if now {
+		notify(outcome)
 	}
 }

@@ -96,17 +96,14 @@ type Engine struct {
 	attempt  uint64        // guarded by mu: of appending what is in flight
 	unsure   bool          // guarded by mu: what is in flight must be resolved
 	full     bool          // guarded by mu: the log takes no more for now
-	line     []*ticket     // guarded by mu: commits that wait for room, in the order of arrival
+	line     []*batch      // guarded by mu: those that wait for room, in the order of arrival
 	closing  bool          // guarded by mu
 	givenUp  bool          // guarded by mu: nothing waits for the log or the local engine any more
 	err      error         // guarded by mu: why nothing is written any more
 	records  uint64        // guarded by mu
 
-	waiters   []waiter      // guarded by mu: for commits that are not durable
-	ready     []waiter      // guarded by mu: to be called
-	notifying bool          // guarded by mu: waiters are being called
-	ended     bool          // guarded by mu: no waiter is added any more
-	notify    chan struct{} // of capacity 1
+	waiters *store.Waiters // guarded by mu
+	ended   bool           // guarded by mu: no waiter is added any more
 }
 
 var _ store.Engine = (*Engine)(nil)
@@ -123,22 +120,17 @@ type group struct {
 	sent    time.Time
 }
 
-type waiter struct {
-	commit uint64
-	notify func(error)
-	err    error // argument for notify
-}
-
 func newEngine(s *State, log Log, opts Options) *Engine {
 	e := &Engine{
 		local: s.local, state: s, log: log, epoch: s.epoch, opts: opts.withDefaults(),
-		wakeShip: make(chan struct{}, 1), wakeApply: make(chan struct{}, 1), notify: make(chan struct{}, 1),
+		wakeShip: make(chan struct{}, 1), wakeApply: make(chan struct{}, 1),
 	}
+	e.waiters = store.NewWaiters(&e.mu)
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	next := shipment{seq: s.seq}
 	e.work.Go(func() { e.ship(next); e.endShipping() })
 	e.work.Go(func() { e.applyAll(); e.endApplying() })
-	e.work.Go(e.notifyAll)
+	e.work.Go(e.waiters.Run)
 	return e
 }
 

@@ -14,15 +14,10 @@ func (e *Engine) fail(cause error) {
 	first := e.err == nil
 	if first {
 		e.err = fmt.Errorf("%w: %w", store.ErrFailed, cause)
-		for _, w := range e.waiters {
-			w.err = e.err
-			e.ready = append(e.ready, w)
-		}
-		e.waiters = nil
+		e.waiters.Fail(e.err)
 		e.open, e.queue, e.flight = nil, nil, nil
 		e.keepLocked()
 		e.progressLocked()
-		wake(e.notify)
 	}
 	e.mu.Unlock()
 	if first {

@@ -177,7 +177,7 @@ func (e *Engine) ackedLocked(seq uint64) {
 	if len(e.flight) == 0 {
 		e.unsure = false
 	}
-	e.releaseLocked()
+	e.waiters.Release(e.durable.Load())
 	wake(e.wakeApply)
 }
 
@@ -311,12 +311,8 @@ func (e *Engine) ending() bool {
 func (e *Engine) endApplying() {
 	e.mu.Lock()
 	e.ended = true
-	for _, w := range e.waiters {
-		w.err = store.ErrClosed
-		e.ready = append(e.ready, w)
-	}
-	e.waiters = nil
+	e.waiters.Fail(store.ErrClosed)
+	e.waiters.End()
 	e.progressLocked()
 	e.mu.Unlock()
-	wake(e.notify)
 }
