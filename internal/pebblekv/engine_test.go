@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,104 +20,41 @@ import (
 	"github.com/godurable/dog/internal/pebblekv"
 	"github.com/godurable/dog/internal/pebblekv/faultfs"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/enginetest"
 )
 
 // The store does what a sorted map does, also over restarts and crashes.
 func TestEngine_IsASortedMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fsys := faultfs.New()
-		e := open(t, small(fsys))
-		defer func() { _ = e.Close() }() // rapid gives up some runs half way.
-		model := map[string]string{}
-		keys := rapid.StringOfN(rapid.RuneFrom([]rune("ab\x00\xff")), 1, 3, -1)
-		bound := func(t *rapid.T, name string) []byte {
-			if rapid.Bool().Draw(t, name+" open") {
-				return nil
+		m := enginetest.NewMap(open(t, small(fsys)))
+		m.Repeated = []int{1, 8000}
+		defer func() { _ = m.Engine.Close() }() // rapid gives up some runs half way.
+		actions := m.Actions()
+		actions["empty"] = func(t *rapid.T) {
+			for key := range m.Model {
+				v, _, err := m.Engine.Get([]byte(key))
+				require.NoError(t, err)
+				require.NotNil(t, v)
 			}
-			return []byte(keys.Draw(t, name))
-		}
-		commit := func(t *rapid.T) uint64 {
-			b := e.Begin()
-			next := maps.Clone(model)
-			for range rapid.IntRange(0, 6).Draw(t, "changes") {
-				k := []byte(keys.Draw(t, "key"))
-				switch rapid.IntRange(0, 3).Draw(t, "change") {
-				case 0, 1:
-					v := strings.Repeat(
-						rapid.StringN(0, 3, -1).Draw(t, "value"), rapid.SampledFrom([]int{1, 8000}).Draw(t, "times"),
-					)
-					b.Set(k, []byte(v))
-					next[string(k)] = v
-				case 2:
-					b.Delete(k)
-					delete(next, string(k))
-				case 3:
-					upper := keys.Draw(t, "upper")
-					b.DeleteRange(k, []byte(upper))
-					maps.DeleteFunc(next, func(key, _ string) bool { return string(k) <= key && key < upper })
-				}
-				clear(k)
-			}
-			if rapid.IntRange(0, 4).Draw(t, "discard") == 0 {
-				b.Discard()
-				return 0
-			}
-			n, err := b.Commit()
+			v, _, err := m.Engine.Get([]byte("none"))
 			require.NoError(t, err)
-			model = next
-			return n
+			require.Nil(t, v)
 		}
-		t.Repeat(map[string]func(*rapid.T){
-			"commit": func(t *rapid.T) { commit(t) },
-			"get": func(t *rapid.T) {
-				k := keys.Draw(t, "key")
-				v, found, err := e.Get([]byte(k))
-				require.NoError(t, err)
-				want, exists := model[k]
-				require.Equal(t, exists, found)
-				require.Equal(t, want, string(v))
-				require.Equal(t, exists, v != nil)
-			},
-			"scan": func(t *rapid.T) {
-				lower, upper, reverse := bound(t, "lower"), bound(t, "upper"), rapid.Bool().Draw(t, "reverse")
-				limit := rapid.IntRange(1, 10).Draw(t, "limit")
-				want := slices.Sorted(maps.Keys(model))
-				want = slices.DeleteFunc(want, func(k string) bool {
-					return k < string(lower) || upper != nil && k >= string(upper)
-				})
-				if reverse {
-					slices.Reverse(want)
-				}
-				want = want[:min(limit, len(want))]
-				var got []string
-				for p, err := range e.Scan(lower, upper, reverse) {
-					require.NoError(t, err)
-					require.Equal(t, model[string(p.Key)], string(p.Value))
-					if got = append(got, string(p.Key)); len(got) == limit {
-						break
-					}
-				}
-				require.Equal(t, append([]string{}, want...), append([]string{}, got...))
-			},
-			"restart": func(t *rapid.T) {
-				require.NoError(t, e.Close())
-				e = open(t, small(fsys))
-			},
-			"crash": func(t *rapid.T) {
-				b := e.Begin()
-				b.Set([]byte("a"), nil)
-				n, err := b.Commit()
-				require.NoError(t, err)
-				model["a"] = ""
-				require.NoError(t, wait(e, n))
-				old := e
-				fsys = fsys.Crash(rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "kept"), rapid.Uint64().Draw(t, "seed"))
-				require.NoError(t, old.Close())
-				e = open(t, small(fsys))
-			},
-			"": func(t *rapid.T) { require.Equal(t, model, contents(t, e)) },
-		})
-		require.NoError(t, e.Close())
+		actions["restart"] = func(t *rapid.T) {
+			require.NoError(t, m.Engine.Close())
+			m.Engine = open(t, small(fsys))
+		}
+		actions["crash"] = func(t *rapid.T) {
+			m.Durable(t)
+			old := m.Engine
+			fsys = fsys.Crash(rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "kept"), rapid.Uint64().Draw(t, "seed"))
+			require.NoError(t, old.Close())
+			m.Engine = open(t, small(fsys))
+		}
+		actions[""] = func(t *rapid.T) { require.Equal(t, m.Model, contents(t, m.Engine)) }
+		t.Repeat(actions)
+		require.NoError(t, m.Engine.Close())
 	})
 }
 

@@ -52,7 +52,7 @@ func wait(e *pebblekv.Engine, commit uint64) error {
 }
 
 // contents returns everything that is stored.
-func contents(t require.TestingT, e *pebblekv.Engine) map[string]string {
+func contents(t require.TestingT, e store.Engine) map[string]string {
 	all := map[string]string{}
 	for p, err := range e.Scan(nil, nil, false) {
 		require.NoError(t, err)

@@ -69,7 +69,7 @@ func TestCommit_IsDurableWhenTheLogHasIt(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{})
 		log.fate = func([]byte) fate { return fate{delay: time.Millisecond, answer: 600 * time.Millisecond} }
-		n := set(t, e, "k", "v")
+		n := enginetest.Set(t, e, "k", "v")
 		known := outcome(e, n)
 		value, found, err := e.Get([]byte("k"))
 		require.NoError(t, err)
@@ -93,7 +93,7 @@ func TestCommit_SharesARecord(t *testing.T) {
 		log.fate = func([]byte) fate { return fate{answer: 100 * time.Millisecond} }
 		var last uint64
 		for i := range 100 {
-			last = set(t, e, "k", fmt.Sprint(i))
+			last = enginetest.Set(t, e, "k", fmt.Sprint(i))
 			synctest.Wait()
 		}
 		require.NoError(t, <-outcome(e, last))
@@ -119,7 +119,7 @@ func TestCommit_SurvivesABadConnection(t *testing.T) {
 			}
 			for i := range 60 {
 				size := draw(50)
-				n := commit(t, e, func(b store.Batch) {
+				n := enginetest.Commit(t, e, func(b store.Batch) {
 					b.Set(fmt.Appendf(nil, "%d", i), []byte(strings.Repeat("v", size)))
 					b.DeleteRange([]byte("2"), []byte("3"))
 				})
@@ -152,7 +152,7 @@ func TestCommit_LateRefusalsAreNotAnswered(t *testing.T) {
 		}
 		var last uint64
 		for i := range 4 {
-			last = set(t, e, strings.Repeat("k", 10), fmt.Sprint(i))
+			last = enginetest.Set(t, e, strings.Repeat("k", 10), fmt.Sprint(i))
 		}
 		require.NoError(t, <-outcome(e, last))
 		time.Sleep(time.Minute)
@@ -166,7 +166,7 @@ func TestCommit_WaitsForRoomAndGivesUp(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{MaxPending: 100})
 		log.set(true, false)
-		set(t, e, "k", strings.Repeat("v", 90))
+		enginetest.Set(t, e, "k", strings.Repeat("v", 90))
 		require.NoError(t, e.Writable())
 		b := e.Begin()
 		b.Set([]byte("l"), nil)
@@ -178,7 +178,7 @@ func TestCommit_WaitsForRoomAndGivesUp(t *testing.T) {
 		require.Zero(t, e.Durable())
 
 		log.set(false, false)
-		require.NoError(t, <-outcome(e, set(t, e, "l", "")), "it goes on by itself")
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "l", "")), "it goes on by itself")
 		require.NoError(t, e.Writable())
 		require.NoError(t, e.Close())
 	})
@@ -189,7 +189,7 @@ func TestCommit_IsRefusedWhileTheLogIsFull(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{})
 		log.set(false, true)
-		pending := outcome(e, set(t, e, "k", "v"))
+		pending := outcome(e, enginetest.Set(t, e, "k", "v"))
 		synctest.Wait()
 		_, err := e.Begin().Commit()
 		require.NoError(t, err, "there is nothing to commit")
@@ -205,7 +205,7 @@ func TestCommit_IsRefusedWhileTheLogIsFull(t *testing.T) {
 
 		log.set(false, false)
 		require.NoError(t, <-pending)
-		require.NoError(t, <-outcome(e, set(t, e, "l", "")))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "l", "")))
 		require.NoError(t, e.Close())
 	})
 }
@@ -216,7 +216,7 @@ func TestClose_GivesUpAfterTenSeconds(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{})
 		log.set(true, false)
-		pending := outcome(e, set(t, e, "k", "v"))
+		pending := outcome(e, enginetest.Set(t, e, "k", "v"))
 		begun := time.Now()
 		require.ErrorIs(t, e.Close(), store.ErrStalled)
 		require.InDelta(t, 10*time.Second, time.Since(begun), float64(2*time.Second))
@@ -229,7 +229,7 @@ func TestGiveUp_EndsWaiting(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{})
 		log.set(true, false)
-		pending := outcome(e, set(t, e, "k", "v"))
+		pending := outcome(e, enginetest.Set(t, e, "k", "v"))
 		e.GiveUp()
 		require.ErrorIs(t, <-pending, store.ErrFailed)
 		begun := time.Now()
@@ -241,7 +241,7 @@ func TestGiveUp_EndsWaiting(t *testing.T) {
 func TestClose_RefusesFurtherUse(t *testing.T) {
 	local, log := store.NewMemory(), new(replog.Memory)
 	e := own(t, local, log, "a", replog.Options{})
-	n := set(t, e, "k", "v")
+	n := enginetest.Set(t, e, "k", "v")
 	require.NoError(t, e.Close())
 	require.NoError(t, e.Close())
 	require.NoError(t, <-outcome(e, n), "closing made it durable")
@@ -277,7 +277,7 @@ func TestBackup_WaitsForTheLocalEngine(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, local, log, "a", replog.Options{})
 		log.fate = func([]byte) fate { return fate{delay: 500 * time.Millisecond} }
-		set(t, e, "k", "v")
+		enginetest.Set(t, e, "k", "v")
 		require.NoError(t, e.Backup(t.Context(), "/backup"))
 		copied, err := pebblekv.Open(pebblekv.Config{FS: fsys, Dir: "/backup"}, nil)
 		require.NoError(t, err)
@@ -286,7 +286,7 @@ func TestBackup_WaitsForTheLocalEngine(t *testing.T) {
 		require.NoError(t, copied.Close())
 
 		log.set(true, false)
-		set(t, e, "k", "w")
+		enginetest.Set(t, e, "k", "w")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, e.Backup(ctx, "another"), context.DeadlineExceeded)

@@ -38,6 +38,7 @@ type link struct {
 type fate struct {
 	delay    time.Duration // before the log gets it
 	lost     bool          // the log does not get it
+	refused  error         // the log's answer instead of taking it
 	unheard  bool          // the answer is lost
 	answer   time.Duration // before the answer arrives
 	copyLate time.Duration // a second copy arrives so much later; 0: none does
@@ -94,7 +95,10 @@ func (l *link) Append(follows replog.Mark, record []byte, done func(error)) {
 			}
 		}
 		if full {
-			answer(store.ErrFull)
+			f.refused = store.ErrFull
+		}
+		if f.refused != nil {
+			answer(f.refused)
 			return
 		}
 		l.Log.Append(follows, record, answer)
@@ -186,18 +190,6 @@ func own(t require.TestingT, local store.Engine, log replog.Log, id string, o re
 	e, err := s.Claim(context.Background(), log, []byte(id), o)
 	require.NoError(t, err)
 	return e
-}
-
-func commit(t require.TestingT, e store.Engine, fill func(store.Batch)) uint64 {
-	b := e.Begin()
-	fill(b)
-	n, err := b.Commit()
-	require.NoError(t, err)
-	return n
-}
-
-func set(t require.TestingT, e store.Engine, key, value string) uint64 {
-	return commit(t, e, func(b store.Batch) { b.Set([]byte(key), []byte(value)) })
 }
 
 // outcome returns the channel that gets the outcome of a commit.

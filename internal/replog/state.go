@@ -35,13 +35,20 @@ func Open(engine store.Engine, prefix []byte) (*State, error) {
 // store.ErrTooNew if a record cannot be applied, or if the log is another than
 // that of the state, which remains so.
 func (s *State) Follow(ctx context.Context, log Log) error {
+	err := s.follow(ctx, log, s.seq)
+	if errors.Is(err, ErrPurged) { // the next record may be there
+		err = s.follow(ctx, log, s.seq+1)
+	}
+	return err
+}
+
+// follow applies the records from a number on. If that is the last one that is
+// applied, it is compared instead.
+func (s *State) follow(ctx context.Context, log Log, from uint64) error {
 	s.parts, s.part = nil, 0 // they are read again
-	from := max(s.seq, 1)    // the record that the state has is compared
-	known := s.seq > 0
-	for encoded, err := range log.Read(ctx, from) {
+	known := from > 0 && from == s.seq
+	for encoded, err := range log.Read(ctx, max(from, 1)) {
 		switch {
-		case known && errors.Is(err, ErrPurged): // the record after it may be there
-			return s.follow(ctx, log, s.seq+1)
 		case err != nil:
 			return err
 		case known:
@@ -49,10 +56,10 @@ func (s *State) Follow(ctx context.Context, log Log) error {
 				return s.foreign()
 			}
 			known = false
-			continue
-		}
-		if err := s.applyNext(encoded); err != nil {
-			return err
+		default:
+			if err := s.apply(encoded); err != nil {
+				return fmt.Errorf("record %d: %w", s.seq+s.part+1, err)
+			}
 		}
 	}
 	if known {
@@ -61,29 +68,8 @@ func (s *State) Follow(ctx context.Context, log Log) error {
 	return nil
 }
 
-// follow applies the records from a number on.
-func (s *State) follow(ctx context.Context, log Log, from uint64) error {
-	for encoded, err := range log.Read(ctx, from) {
-		if err != nil {
-			return err
-		}
-		if err := s.applyNext(encoded); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *State) foreign() error {
 	return fmt.Errorf("%w: the log does not have record %d of the local data", store.ErrCorrupt, s.seq)
-}
-
-// applyNext is apply with the number of the record in its error.
-func (s *State) applyNext(encoded []byte) error {
-	if err := s.apply(encoded); err != nil {
-		return fmt.Errorf("record %d: %w", s.seq+s.part+1, err)
-	}
-	return nil
 }
 
 // apply applies the next record.

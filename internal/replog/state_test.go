@@ -15,6 +15,7 @@ import (
 	"github.com/godurable/dog/internal/pebblekv/faultfs"
 	"github.com/godurable/dog/internal/replog"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/enginetest"
 )
 
 // Whoever is the owner has all that owners before it were told is durable, and
@@ -22,14 +23,14 @@ import (
 func TestClaim_TakesALogOver(t *testing.T) {
 	log, localA, localB := new(replog.Memory), store.NewMemory(), store.NewMemory()
 	a := own(t, localA, log, "a", replog.Options{})
-	require.NoError(t, <-outcome(a, set(t, a, "k", "1")))
+	require.NoError(t, <-outcome(a, enginetest.Set(t, a, "k", "1")))
 	b := own(t, localB, log, "b", replog.Options{})
 	value, _, err := b.Get([]byte("k"))
 	require.NoError(t, err)
 	require.Equal(t, "1", string(value))
-	require.NoError(t, <-outcome(b, set(t, b, "k", "2")))
+	require.NoError(t, <-outcome(b, enginetest.Set(t, b, "k", "2")))
 
-	n := set(t, a, "k", "3")
+	n := enginetest.Set(t, a, "k", "3")
 	require.ErrorIs(t, <-outcome(a, n), store.ErrFailed, "the log has refused it")
 	require.ErrorIs(t, a.Writable(), store.ErrFailed)
 	require.ErrorIs(t, a.Stats().Failed, store.ErrFailed)
@@ -46,7 +47,7 @@ func TestClaim_TakesALogOver(t *testing.T) {
 	require.Equal(t, contents(t, localB), contents(t, localA), "nothing had to be undone")
 	again, err := s.Claim(t.Context(), log, []byte("a again"), replog.Options{})
 	require.NoError(t, err)
-	require.NoError(t, <-outcome(again, set(t, again, "k", "4")))
+	require.NoError(t, <-outcome(again, enginetest.Set(t, again, "k", "4")))
 	require.NoError(t, again.Close())
 }
 
@@ -55,10 +56,10 @@ func TestClaim_NeedsAllRecords(t *testing.T) {
 	log, local := new(replog.Memory), store.NewMemory()
 	behind := open(t, local)
 	a := own(t, store.NewMemory(), log, "a", replog.Options{})
-	require.NoError(t, <-outcome(a, set(t, a, "k", "1")))
+	require.NoError(t, <-outcome(a, enginetest.Set(t, a, "k", "1")))
 	_, err := behind.Claim(t.Context(), log, []byte("b"), replog.Options{})
 	require.ErrorIs(t, err, replog.ErrConflict)
-	require.NoError(t, <-outcome(a, set(t, a, "k", "2")), "the owner notices nothing")
+	require.NoError(t, <-outcome(a, enginetest.Set(t, a, "k", "2")), "the owner notices nothing")
 	require.NoError(t, a.Close())
 }
 
@@ -83,7 +84,7 @@ func TestClaim_WithoutAnAnswer(t *testing.T) {
 			fate: fate{unheard: true, delay: 500 * time.Millisecond}, err: replog.ErrConflict,
 			then: func(t *testing.T, log replog.Log) {
 				e := own(t, store.NewMemory(), log, "b", replog.Options{}) // the same text, at another time
-				set(t, e, "k", "v")
+				enginetest.Set(t, e, "k", "v")
 				require.NoError(t, e.Close())
 			},
 		},
@@ -98,7 +99,7 @@ func TestClaim_WithoutAnAnswer(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				memory := new(replog.Memory)
 				a := own(t, store.NewMemory(), memory, "a", replog.Options{})
-				set(t, a, "k", "1")
+				enginetest.Set(t, a, "k", "1")
 				require.NoError(t, a.Close())
 				log, local := &link{Log: memory}, store.NewMemory()
 				s := open(t, local)
@@ -116,7 +117,7 @@ func TestClaim_WithoutAnAnswer(t *testing.T) {
 				other.Wait()
 				if c.err == nil {
 					log.fate = nil
-					require.NoError(t, <-outcome(e, set(t, e, "k", "2")))
+					require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "2")))
 					require.NoError(t, e.Close())
 					require.Equal(t, contents(t, local), followed(t, memory))
 				}
@@ -144,15 +145,15 @@ func TestClaim_EndsAppendsThatAreOnTheirWay(t *testing.T) {
 		a := own(t, store.NewMemory(), log, "a", replog.Options{Window: 4, MaxRecord: 30})
 		log.fate = func([]byte) fate { return fate{delay: 100 * time.Millisecond} }
 		for i := range 4 {
-			set(t, a, "a", fmt.Sprint(i)) // records 2, 3, 4 and 5
+			enginetest.Set(t, a, "a", fmt.Sprint(i)) // records 2, 3, 4 and 5
 		}
 		synctest.Wait()
 		local := store.NewMemory()
 		b := own(t, local, memory, "b", replog.Options{}) // record 2
-		require.NoError(t, <-outcome(b, set(t, b, "b", "")))
+		require.NoError(t, <-outcome(b, enginetest.Set(t, b, "b", "")))
 		require.ErrorIs(t, a.Close(), store.ErrFailed)
 		time.Sleep(time.Minute)
-		require.NoError(t, <-outcome(b, set(t, b, "c", "")))
+		require.NoError(t, <-outcome(b, enginetest.Set(t, b, "c", "")))
 		require.NoError(t, b.Close())
 		end, _, err := memory.Last(t.Context())
 		require.NoError(t, err)
@@ -173,7 +174,7 @@ func TestFollow_IgnoresRecordsOfAnEarlierEpoch(t *testing.T) {
 		appendTo(t, stale, record)
 	}
 	a = own(t, store.NewMemory(), stale, "a", replog.Options{})
-	set(t, a, "k", "stale")
+	enginetest.Set(t, a, "k", "stale")
 	require.NoError(t, a.Close())
 	_, record, err := stale.Last(t.Context())
 	require.NoError(t, err)
@@ -186,7 +187,7 @@ func TestFollow_IgnoresRecordsOfAnEarlierEpoch(t *testing.T) {
 	_, found, err := c.Get([]byte("k"))
 	require.NoError(t, err)
 	require.False(t, found)
-	require.NoError(t, <-outcome(c, set(t, c, "l", "")))
+	require.NoError(t, <-outcome(c, enginetest.Set(t, c, "l", "")))
 	require.NoError(t, c.Close())
 	require.NotContains(t, followed(t, log), "pdk")
 }
@@ -207,7 +208,7 @@ func TestFollow_AppliesPartsTogether(t *testing.T) {
 			a := own(t, store.NewMemory(), log, "a", replog.Options{MaxRecord: 40})
 			before := log.count()
 			log.fate = func([]byte) fate { return fate{lost: log.count()-before >= lost} }
-			n := commit(t, a, func(b store.Batch) {
+			n := enginetest.Commit(t, a, func(b store.Batch) {
 				b.Set([]byte("k"), []byte(strings.Repeat("v", 20)))
 				b.Set([]byte("l"), []byte(strings.Repeat("w", 20)))
 			})
@@ -217,7 +218,7 @@ func TestFollow_AppliesPartsTogether(t *testing.T) {
 			require.NotContains(t, contents(t, follower), "pdk")
 
 			b := own(t, follower, memory, "b", replog.Options{})
-			set(t, b, "m", "")
+			enginetest.Set(t, b, "m", "")
 			require.NoError(t, b.Close())
 			require.ErrorIs(t, <-outcome(a, n), store.ErrFailed)
 			require.ErrorIs(t, a.Close(), store.ErrFailed)
@@ -234,7 +235,7 @@ func TestFollow_StopsAtARecordThatItCannotRead(t *testing.T) {
 	healthy := func(t *testing.T) [][]byte {
 		log := new(replog.Memory)
 		e := own(t, store.NewMemory(), log, "a", replog.Options{})
-		set(t, e, "k", "v")
+		enginetest.Set(t, e, "k", "v")
 		require.NoError(t, e.Close())
 		var all [][]byte
 		for record := range log.Read(t.Context(), 1) {
@@ -271,7 +272,7 @@ func TestFollow_NoticesAMissingRecord(t *testing.T) {
 	log := new(replog.Memory)
 	e := own(t, store.NewMemory(), log, "a", replog.Options{})
 	for range 3 {
-		require.NoError(t, <-outcome(e, set(t, e, "k", "v")))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "v")))
 	}
 	require.NoError(t, e.Close())
 	gap := new(replog.Memory)
@@ -294,7 +295,7 @@ func TestFollow_GoesOnAfterACrash(t *testing.T) {
 	for round := range 20 {
 		e := own(t, local, log, fmt.Sprint(round), replog.Options{})
 		for i := range 10 {
-			set(t, e, fmt.Sprint(i), fmt.Sprint(round, i))
+			enginetest.Set(t, e, fmt.Sprint(i), fmt.Sprint(round, i))
 		}
 		require.NoError(t, e.Close())
 		crashed := fsys.Crash(round*5, uint64(round))
@@ -326,10 +327,10 @@ func TestOpen_SeparatesLogsOfOneEngine(t *testing.T) {
 		engines = append(engines, e)
 	}
 	for i, e := range engines {
-		require.NoError(t, <-outcome(e, set(t, e, "k", fmt.Sprint(i))))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", fmt.Sprint(i))))
 	}
 	for i, e := range engines {
-		require.NoError(t, <-outcome(e, commit(t, e, func(b store.Batch) {
+		require.NoError(t, <-outcome(e, enginetest.Commit(t, e, func(b store.Batch) {
 			b.DeleteRange([]byte{0}, []byte{0xff, 0xff})
 			b.Set([]byte("l"), nil)
 		})))

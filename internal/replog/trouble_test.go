@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,26 +17,30 @@ import (
 	"github.com/godurable/dog/internal/pebblekv/faultfs"
 	"github.com/godurable/dog/internal/replog"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/enginetest"
 	"github.com/godurable/dog/internal/store/storetest"
 )
 
 // What was confirmed is still shown when the local disk fails and its engine
 // returns to what it has synced.
 func TestLocal_FailureHidesNothingThatWasConfirmed(t *testing.T) {
-	fsys := faultfs.New()
-	local, err := pebblekv.Open(pebblekv.Config{FS: fsys, Dir: "/data"}, nil)
-	require.NoError(t, err)
-	e := own(t, local, new(replog.Memory), "a", replog.Options{})
-	fsys.Fail(faultfs.Sync, 1, errors.New("no disk"))
-	require.NoError(t, <-outcome(e, set(t, e, "k", "v")))
-	require.Eventually(t, func() bool { return e.Stats().Failed != nil }, time.Minute, time.Millisecond)
-	value, found, err := e.Get([]byte("k"))
-	require.NoError(t, err)
-	require.True(t, found)
-	require.Equal(t, "v", string(value))
-	require.ErrorIs(t, e.Writable(), store.ErrFailed)
-	_ = e.Close()
-	_ = local.Close()
+	synctest.Test(t, func(t *testing.T) {
+		fsys := faultfs.New()
+		local, err := pebblekv.Open(pebblekv.Config{FS: fsys, Dir: "/data"}, nil)
+		require.NoError(t, err)
+		e := own(t, local, new(replog.Memory), "a", replog.Options{})
+		fsys.Fail(faultfs.Sync, 1, errors.New("no disk"))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "v")))
+		time.Sleep(time.Second)
+		require.ErrorIs(t, e.Stats().Failed, store.ErrFailed)
+		value, found, err := e.Get([]byte("k"))
+		require.NoError(t, err)
+		require.True(t, found)
+		require.Equal(t, "v", string(value))
+		require.ErrorIs(t, e.Writable(), store.ErrFailed)
+		require.NoError(t, e.Close(), "the log has all")
+		require.ErrorIs(t, local.Close(), store.ErrFailed)
+	})
 }
 
 // A local engine without space keeps nothing from becoming durable, until there
@@ -46,7 +51,7 @@ func TestLocal_WithoutSpace(t *testing.T) {
 		local.Prompt()
 		e := own(t, local, new(replog.Memory), "a", replog.Options{})
 		local.Refuse(store.ErrFull)
-		require.NoError(t, <-outcome(e, set(t, e, "k", "v")))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "v")))
 		value, _, err := e.Get([]byte("k"))
 		require.NoError(t, err)
 		require.Equal(t, "v", string(value))
@@ -55,7 +60,7 @@ func TestLocal_WithoutSpace(t *testing.T) {
 		require.Equal(t, "v", contents(t, local)["pdk"])
 
 		local.Refuse(store.ErrFull)
-		require.NoError(t, <-outcome(e, set(t, e, "k", "w")))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "w")))
 		begun := time.Now()
 		require.NoError(t, e.Close(), "the log has it")
 		require.LessOrEqual(t, time.Since(begun), 11*time.Second)
@@ -65,49 +70,23 @@ func TestLocal_WithoutSpace(t *testing.T) {
 // A log that refuses a record again and again is not asked in a hurry.
 func TestAppend_RefusedForeverIsTriedSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &refusing{Log: new(replog.Memory)}
+		var allowed atomic.Bool
+		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{})
-		log.set(errors.New("not allowed"))
-		set(t, e, "k", "v")
+		log.fate = func([]byte) (f fate) {
+			if !allowed.Load() {
+				f.refused = errors.New("not allowed")
+			}
+			return f
+		}
+		enginetest.Set(t, e, "k", "v")
 		time.Sleep(time.Minute)
 		require.Less(t, log.count(), 1000)
 		require.ErrorIs(t, e.Writable(), store.ErrStalled)
-		log.set(nil)
-		require.NoError(t, <-outcome(e, set(t, e, "k", "w")))
+		allowed.Store(true)
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "w")))
 		require.NoError(t, e.Close())
 	})
-}
-
-// refusing is a log that may refuse all appends.
-type refusing struct {
-	replog.Log
-	mu      sync.Mutex
-	err     error // guarded by mu
-	appends int   // guarded by mu
-}
-
-func (r *refusing) set(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.err = err
-}
-
-func (r *refusing) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.appends
-}
-
-func (r *refusing) Append(follows replog.Mark, record []byte, done func(error)) {
-	r.mu.Lock()
-	r.appends++
-	err := r.err
-	r.mu.Unlock()
-	if err != nil {
-		done(err)
-		return
-	}
-	r.Log.Append(follows, record, done)
 }
 
 // An answer of a second copy that comes when all is known changes nothing.
@@ -116,14 +95,14 @@ func TestAppend_LateRefusalOfWhatIsThere(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{})
 		log.fate = func([]byte) fate { return fate{delay: time.Second} }
-		pending := outcome(e, set(t, e, "k", "v"))
+		pending := outcome(e, enginetest.Set(t, e, "k", "v"))
 		time.Sleep(750 * time.Millisecond)
 		log.set(false, true) // for the second copy
 		require.NoError(t, <-pending)
 		time.Sleep(5 * time.Second)
 		log.set(false, false)
 		require.NoError(t, e.Writable())
-		require.NoError(t, <-outcome(e, set(t, e, "k", "w")))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "w")))
 		require.NoError(t, e.Close())
 		time.Sleep(time.Minute)
 	})
@@ -136,7 +115,7 @@ func TestCommit_PartsAreProgress(t *testing.T) {
 		e := own(t, store.NewMemory(), log, "a", replog.Options{MaxRecord: 40})
 		before := log.count()
 		log.fate = func([]byte) fate { return fate{delay: 600 * time.Millisecond} }
-		n := set(t, e, "k", strings.Repeat("v", 17*40))
+		n := enginetest.Set(t, e, "k", strings.Repeat("v", 17*40))
 		for range 20 {
 			time.Sleep(time.Second)
 			require.NoError(t, e.Writable())
@@ -162,14 +141,14 @@ func TestCommit_WaitsInLine(t *testing.T) {
 					case <-over:
 						return
 					default:
-						set(t, e, fmt.Sprint(i), strings.Repeat("v", 30))
+						enginetest.Set(t, e, fmt.Sprint(i), strings.Repeat("v", 30))
 					}
 				}
 			})
 		}
 		time.Sleep(time.Second)
 		begun := time.Now()
-		set(t, e, "large", strings.Repeat("v", 190))
+		enginetest.Set(t, e, "large", strings.Repeat("v", 190))
 		require.Less(t, time.Since(begun), 5*time.Second)
 		close(over)
 		writing.Wait()
@@ -194,10 +173,10 @@ func TestGiveUp_IsForLaterCommits(t *testing.T) {
 		log := &link{Log: new(replog.Memory)}
 		e := own(t, store.NewMemory(), log, "a", replog.Options{MaxPending: 50})
 		e.GiveUp()
-		require.NoError(t, <-outcome(e, set(t, e, "k", "v")), "the log answers")
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "v")), "the log answers")
 		synctest.Wait() // until there is room again
 		log.set(true, false)
-		set(t, e, "k", strings.Repeat("w", 40))
+		enginetest.Set(t, e, "k", strings.Repeat("w", 40))
 		b := e.Begin()
 		b.Set([]byte("l"), make([]byte, 40))
 		begun := time.Now()
@@ -223,7 +202,7 @@ func TestFollow_RefusesAnotherLog(t *testing.T) {
 	local := store.NewMemory()
 	e := own(t, local, new(replog.Memory), "a", replog.Options{})
 	for range 5 {
-		require.NoError(t, <-outcome(e, set(t, e, "k", "v")))
+		require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "v")))
 	}
 	require.NoError(t, e.Close())
 	other := new(replog.Memory)
@@ -239,10 +218,10 @@ func TestFollow_RefusesAnotherLog(t *testing.T) {
 func TestFollow_AfterAPurge(t *testing.T) {
 	log, local := new(replog.Memory), store.NewMemory()
 	e := own(t, store.NewMemory(), log, "a", replog.Options{})
-	require.NoError(t, <-outcome(e, set(t, e, "k", "1")))
+	require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "1")))
 	s := open(t, local)
 	require.NoError(t, s.Follow(t.Context(), log))
-	require.NoError(t, <-outcome(e, set(t, e, "k", "2")))
+	require.NoError(t, <-outcome(e, enginetest.Set(t, e, "k", "2")))
 	require.NoError(t, e.Close())
 	require.NoError(t, log.Purge(t.Context(), 2))
 	require.NoError(t, s.Follow(t.Context(), log))

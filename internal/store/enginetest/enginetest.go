@@ -6,6 +6,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -31,8 +32,8 @@ func Run(t *testing.T, open func(t require.TestingT) store.Engine) {
 	t.Run("BrokenLoop", func(t *testing.T) { brokenLoop(t, open) })
 }
 
-// commit commits a batch and returns its number.
-func commit(t require.TestingT, e store.Engine, fill func(store.Batch)) uint64 {
+// Commit commits a batch and returns its number.
+func Commit(t require.TestingT, e store.Engine, fill func(store.Batch)) uint64 {
 	b := e.Begin()
 	fill(b)
 	n, err := b.Commit()
@@ -40,8 +41,9 @@ func commit(t require.TestingT, e store.Engine, fill func(store.Batch)) uint64 {
 	return n
 }
 
-func set(t require.TestingT, e store.Engine, key, value string) uint64 {
-	return commit(t, e, func(b store.Batch) { b.Set([]byte(key), []byte(value)) })
+// Set commits a value and returns the number.
+func Set(t require.TestingT, e store.Engine, key, value string) uint64 {
+	return Commit(t, e, func(b store.Batch) { b.Set([]byte(key), []byte(value)) })
 }
 
 // await waits until a commit is durable.
@@ -67,84 +69,118 @@ func pairs(t require.TestingT, e store.Engine, lower, upper []byte, reverse bool
 // An engine is a sorted map whose batches are atomic.
 func sortedMap(t *testing.T, open func(require.TestingT) store.Engine) {
 	rapid.Check(t, func(t *rapid.T) {
-		e, model := open(t), map[string]string{}
-		defer func() { require.NoError(t, e.Close()) }()
-		keys := rapid.StringOfN(rapid.RuneFrom([]rune("ab\x00\xff")), 1, 3, -1)
-		bound := func(t *rapid.T, name string) []byte {
-			if rapid.Bool().Draw(t, name+" is open") {
-				return nil
-			}
-			return []byte(keys.Draw(t, name))
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"batch": func(t *rapid.T) {
-				b, next := e.Begin(), maps.Clone(model)
-				for range rapid.IntRange(0, 5).Draw(t, "changes") {
-					key := []byte(keys.Draw(t, "key"))
-					switch rapid.IntRange(0, 3).Draw(t, "change") {
-					case 0, 1:
-						value := []byte(rapid.StringN(0, 3, -1).Draw(t, "value"))
-						b.Set(key, value)
-						next[string(key)] = string(value)
-						clear(value) // the batch has its own copy
-					case 2:
-						b.Delete(key)
-						delete(next, string(key))
-					case 3:
-						lower, upper := string(key), []byte(keys.Draw(t, "upper"))
-						b.DeleteRange(key, upper)
-						maps.DeleteFunc(next, func(k, _ string) bool { return lower <= k && k < string(upper) })
-						clear(upper)
-					}
-					clear(key)
-				}
-				if rapid.IntRange(0, 4).Draw(t, "discard") == 0 {
-					b.Discard()
-					return
-				}
-				_, err := b.Commit()
-				require.NoError(t, err)
-				model = next
-			},
-			"get": func(t *rapid.T) {
-				key := keys.Draw(t, "key")
-				value, found, err := e.Get([]byte(key))
-				require.NoError(t, err)
-				want, exists := model[key]
-				require.Equal(t, exists, found)
-				require.Equal(t, want, string(value))
-			},
-			"scan": func(t *rapid.T) {
-				lower, upper, reverse := bound(t, "lower"), bound(t, "upper"), rapid.Bool().Draw(t, "reverse")
-				most := rapid.IntRange(1, 10).Draw(t, "most")
-				want := []string{}
-				for _, k := range slices.Sorted(maps.Keys(model)) {
-					if k >= string(lower) && (upper == nil || k < string(upper)) {
-						want = append(want, k+"="+model[k])
-					}
-				}
-				if reverse {
-					slices.Reverse(want)
-				}
-				require.Equal(t, want[:min(most, len(want))], pairs(t, e, lower, upper, reverse, most))
-			},
-			"durable": func(t *rapid.T) { await(t, e, set(t, e, "a", "")); model["a"] = "" },
-		})
+		m := NewMap(open(t))
+		defer func() { require.NoError(t, m.Engine.Close()) }()
+		t.Repeat(m.Actions())
 	})
+}
+
+// A Map is an engine beside a model: a map that gets the same batches.
+type Map struct {
+	Engine store.Engine
+	Model  map[string]string
+	// Repeated are the numbers of times that a value may be repeated. If nil,
+	// values are short.
+	Repeated []int
+}
+
+// NewMap returns a map for a new and empty engine.
+func NewMap(e store.Engine) *Map { return &Map{Engine: e, Model: map[string]string{}} }
+
+var mapKeys = rapid.StringOfN(rapid.RuneFrom([]rune("ab\x00\xff")), 1, 3, -1)
+
+// Actions returns random actions that change the engine, and compare it with
+// the model.
+func (m *Map) Actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"batch": m.batch,
+		"get": func(t *rapid.T) {
+			key := mapKeys.Draw(t, "key")
+			value, found, err := m.Engine.Get([]byte(key))
+			require.NoError(t, err)
+			want, exists := m.Model[key]
+			require.Equal(t, exists, found)
+			require.Equal(t, want, string(value))
+		},
+		"scan":    m.scan,
+		"durable": m.Durable,
+	}
+}
+
+// Durable commits something and waits until it is durable, and so all before
+// it.
+func (m *Map) Durable(t *rapid.T) {
+	await(t, m.Engine, Set(t, m.Engine, "a", ""))
+	m.Model["a"] = ""
+}
+
+func (m *Map) batch(t *rapid.T) {
+	b, next := m.Engine.Begin(), maps.Clone(m.Model)
+	for range rapid.IntRange(0, 6).Draw(t, "changes") {
+		key := []byte(mapKeys.Draw(t, "key"))
+		switch rapid.IntRange(0, 3).Draw(t, "change") {
+		case 0, 1:
+			value := []byte(rapid.StringN(0, 3, -1).Draw(t, "value"))
+			if m.Repeated != nil {
+				value = bytes.Repeat(value, rapid.SampledFrom(m.Repeated).Draw(t, "times"))
+			}
+			b.Set(key, value)
+			next[string(key)] = string(value)
+			clear(value) // the batch has its own copy
+		case 2:
+			b.Delete(key)
+			delete(next, string(key))
+		case 3:
+			lower, upper := string(key), []byte(mapKeys.Draw(t, "upper"))
+			end := string(upper)
+			b.DeleteRange(key, upper)
+			maps.DeleteFunc(next, func(k, _ string) bool { return lower <= k && k < end })
+			clear(upper)
+		}
+		clear(key)
+	}
+	if rapid.IntRange(0, 4).Draw(t, "discard") == 0 {
+		b.Discard()
+		return
+	}
+	_, err := b.Commit()
+	require.NoError(t, err)
+	m.Model = next
+}
+
+func (m *Map) scan(t *rapid.T) {
+	bound := func(name string) []byte {
+		if rapid.Bool().Draw(t, name+" is open") {
+			return nil
+		}
+		return []byte(mapKeys.Draw(t, name))
+	}
+	lower, upper, reverse := bound("lower"), bound("upper"), rapid.Bool().Draw(t, "reverse")
+	most := rapid.IntRange(1, 10).Draw(t, "most")
+	want := []string{}
+	for _, k := range slices.Sorted(maps.Keys(m.Model)) {
+		if k >= string(lower) && (upper == nil || k < string(upper)) {
+			want = append(want, k+"="+m.Model[k])
+		}
+	}
+	if reverse {
+		slices.Reverse(want)
+	}
+	require.Equal(t, want[:min(most, len(want))], pairs(t, m.Engine, lower, upper, reverse, most))
 }
 
 // A loop gets what there was when it began, whatever is committed meanwhile.
 func snapshot(t *testing.T, open func(require.TestingT) store.Engine) {
 	e := open(t)
 	for _, key := range []string{"a", "b", "c"} {
-		set(t, e, key, "")
+		Set(t, e, key, "")
 	}
 	var seen []string
 	for p, err := range e.Scan(nil, nil, false) {
 		require.NoError(t, err)
 		seen = append(seen, string(p.Key))
-		commit(t, e, func(b store.Batch) { b.DeleteRange([]byte("a"), []byte("z")) })
-		await(t, e, set(t, e, "d", ""))
+		Commit(t, e, func(b store.Batch) { b.DeleteRange([]byte("a"), []byte("z")) })
+		await(t, e, Set(t, e, "d", ""))
 	}
 	require.Equal(t, []string{"a", "b", "c"}, seen)
 	require.Equal(t, []string{"d="}, pairs(t, e, nil, nil, false, 0))
@@ -158,7 +194,7 @@ func concurrent(t *testing.T, open func(require.TestingT) store.Engine) {
 	e := open(t)
 	key := func(i int) []byte { return []byte{'k', byte(i)} }
 	number := func(i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
-	commit(t, e, func(b store.Batch) { b.Set(key(0), number(0)); b.Set([]byte("n"), number(0)) })
+	Commit(t, e, func(b store.Batch) { b.Set(key(0), number(0)); b.Set([]byte("n"), number(0)) })
 	var over atomic.Bool
 	var reading sync.WaitGroup
 	for r := range readers {
@@ -196,7 +232,7 @@ func concurrent(t *testing.T, open func(require.TestingT) store.Engine) {
 		})
 	}
 	for i := range moves {
-		commit(t, e, func(b store.Batch) {
+		Commit(t, e, func(b store.Batch) {
 			if i%3 == 0 {
 				b.DeleteRange([]byte("k"), []byte("l"))
 			} else {
@@ -227,7 +263,7 @@ func durable(t *testing.T, open func(require.TestingT) store.Engine) {
 		writing.Go(func() {
 			last := uint64(0)
 			for i := range 100 {
-				n := set(t, e, fmt.Sprint(w), fmt.Sprint(i))
+				n := Set(t, e, fmt.Sprint(w), fmt.Sprint(i))
 				mu.Lock()
 				if n == 0 {
 					waits = false
@@ -259,7 +295,7 @@ func orderOfCalls(t *testing.T, open func(require.TestingT) store.Engine) {
 	var all sync.WaitGroup
 	all.Add(commits)
 	for i := range commits {
-		n := set(t, e, "k", fmt.Sprint(i))
+		n := Set(t, e, "k", fmt.Sprint(i))
 		e.OnDurable(n, func(err error) {
 			defer all.Done()
 			if !calling.TryLock() {
@@ -282,7 +318,7 @@ func orderOfCalls(t *testing.T, open func(require.TestingT) store.Engine) {
 func brokenLoop(t *testing.T, open func(require.TestingT) store.Engine) {
 	e := open(t)
 	for _, key := range []string{"a", "b", "c"} {
-		set(t, e, key, "")
+		Set(t, e, key, "")
 	}
 	require.Len(t, pairs(t, e, nil, nil, false, 1), 1)
 	require.Panics(t, func() {
@@ -291,7 +327,7 @@ func brokenLoop(t *testing.T, open func(require.TestingT) store.Engine) {
 			panic("in the loop")
 		}
 	})
-	await(t, e, set(t, e, "d", ""))
+	await(t, e, Set(t, e, "d", ""))
 	require.Len(t, pairs(t, e, nil, nil, false, 0), 4)
 	require.NoError(t, e.Close())
 }
