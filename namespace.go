@@ -183,7 +183,7 @@ type typeCounts struct {
 	opened        atomic.Uint64
 	closed        tally.Codes
 	refused       tally.Codes
-	refusedFor    tally.Names
+	refusedFor    tally.Counts[string]
 	identified    [roster.Ways]atomic.Uint64
 	full          atomic.Uint64
 	resumed, gaps atomic.Uint64

@@ -85,22 +85,45 @@ const firstChosen = 3000
 // maxChosen is how many of the codes that peers choose a [Codes] distinguishes.
 const maxChosen = 50
 
-// Codes counts how many had which code. Of the codes from 3000 on, those that
-// come after fifty others are counted as 0. The zero value is empty. It is safe
-// for concurrent use.
-type Codes struct {
+// Counts counts how many had which key, of a few keys. The zero value is empty.
+// It is safe for concurrent use.
+type Counts[K comparable] struct {
 	mu     sync.Mutex
-	counts map[int]uint64 // guarded by mu
-	chosen int            // guarded by mu: codes from firstChosen on in counts
+	counts map[K]uint64 // guarded by mu
+}
+
+// Add counts one more with a key.
+func (c *Counts[K]) Add(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.addLocked(key)
+}
+
+func (c *Counts[K]) addLocked(key K) {
+	if c.counts == nil {
+		c.counts = make(map[K]uint64)
+	}
+	c.counts[key]++
+}
+
+// Read returns how many had each key, nil if there are none.
+func (c *Counts[K]) Read() map[K]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.counts)
+}
+
+// Codes is Counts for codes of which peers choose some. Of those from 3000 on,
+// the ones that come after fifty others are counted as 0.
+type Codes struct {
+	Counts[int]
+	chosen int // guarded by mu: codes from firstChosen on in counts
 }
 
 // Add counts one more with a code.
 func (c *Codes) Add(code int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.counts == nil {
-		c.counts = make(map[int]uint64)
-	}
 	if _, known := c.counts[code]; !known && code >= firstChosen {
 		if c.chosen == maxChosen {
 			code = 0
@@ -108,36 +131,5 @@ func (c *Codes) Add(code int) {
 			c.chosen++
 		}
 	}
-	c.counts[code]++
-}
-
-// Read returns how many had each code, nil if there are none.
-func (c *Codes) Read() map[int]uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.counts)
-}
-
-// Names counts how many had which name, of a few. The zero value is empty. It
-// is safe for concurrent use.
-type Names struct {
-	mu     sync.Mutex
-	counts map[string]uint64 // guarded by mu
-}
-
-// Add counts one more with a name.
-func (n *Names) Add(name string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.counts == nil {
-		n.counts = make(map[string]uint64)
-	}
-	n.counts[name]++
-}
-
-// Read returns how many had each name, nil if there are none.
-func (n *Names) Read() map[string]uint64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return maps.Clone(n.counts)
+	c.addLocked(code)
 }

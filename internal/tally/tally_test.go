@@ -93,8 +93,8 @@ func TestCodes_DistinguishFiftyThatAreChosen(t *testing.T) {
 	require.EqualValues(t, 1, read[1006])
 }
 
-func TestNames(t *testing.T) {
-	var n tally.Names
+func TestCounts(t *testing.T) {
+	var n tally.Counts[string]
 	require.Nil(t, n.Read())
 	n.Add("full")
 	n.Add("full")
